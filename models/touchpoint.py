@@ -85,7 +85,8 @@ class Touchpoint(
     conversation_id: str | None = None
     direction: Literal["inbound", "outbound", "internal"] | None = None
     outcome: (
-        Literal["success", "failure", "abandoned", "resolved", "transferred", "timeout", "pending", "unknown"] | None
+        Literal["success", "failure", "abandoned", "resolved", "transferred", "timeout", "pending", "unknown"]
+        | None
     ) = None
     outcome_reason: str | None = None
     wait_ms: int | None = None

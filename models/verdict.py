@@ -40,7 +40,9 @@ class DropOff(msgspec.Struct, frozen=True, array_like=True):
 
     at: int
     recovered_at: int | None = None
-    pain_kind: str | None = None  # the pain point nearest before it in the journey, this touchpoint's included
+    pain_kind: str | None = (
+        None  # the pain point nearest before it in the journey, this touchpoint's included
+    )
     pain_touchpoint_id: str | None = None
 
 
@@ -64,11 +66,15 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
 
 
 class JudgedTouchpoint(msgspec.Struct, frozen=True, array_like=True):
-    """A row of `touchpoints`: the canonical fields, what is said of them, and the version of that."""
+    """A row of `touchpoints`: the canonical fields, what is said of them, and the version of that.
+
+    `deleted`: a source sent the touchpoint again with another day; the row of this day is meant no more.
+    """
 
     touchpoint: Touchpoint
     verdict: Verdict
     version: int
+    deleted: bool = False
 
 
 class JourneyRow(msgspec.Struct, frozen=True, array_like=True):
@@ -108,7 +114,9 @@ class JourneyRow(msgspec.Struct, frozen=True, array_like=True):
     drop_off_at: int | None = None  # of the unrecovered drop-off that ends the journey so far
     drop_off_phase: str | None = None
     recoveries: int = 0  # drop-offs that the customer came back from
-    values: dict[str, str] = {}  # currency -> decimal string; sum over converting touchpoints, refunds subtracted
+    values: dict[
+        str, str
+    ] = {}  # currency -> decimal string; sum over converting touchpoints, refunds subtracted
 
 
 class IdentityRow(msgspec.Struct, frozen=True, array_like=True):
@@ -135,13 +143,18 @@ class ConflictRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DuplicateRow(msgspec.Struct, frozen=True, array_like=True):
-    """Another touchpoint of the same id that lost, without a later `source_updated_at`: a conflicting duplicate."""
+    """Another touchpoint of the same id that lost, without a later `source_updated_at`: a conflicting duplicate.
+
+    Keyed by (id, content). `deleted`: a later update of the source settled the conflict.
+    """
 
     id: str
     source: str
     channel: str
     received_at: int
     content: str  # canonical JSON of the loser
+    version: int = 0
+    deleted: bool = False
 
 
 class Facts(msgspec.Struct, array_like=True):
