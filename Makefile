@@ -1,0 +1,60 @@
+# make demo    the whole pipeline on this machine, fed with weeks of customers, then live traffic; Ctrl-C ends it
+# make test    lint, types, import contracts, tests
+# make bench   speed, beside what others reach
+# Each sets up .venv by itself; needed are python3 (3.11 or newer), python3-venv, make, git.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+UV ?= uv
+
+.PHONY: demo test bench lock browser
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.ready-to-run
+	@$(BIN)/desireline up --demo $(DEMO_ARGS)
+
+test: $(VENV)/.ready-to-test browser
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/.ready-to-run
+	$(BIN)/python -m benchmarks
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "desireline needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Say PYTHON=python3.11." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "This Python makes no virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# what tests need holds all that running needs, so each can be first
+$(VENV)/.ready-to-run: requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.ready-to-test: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.ready-to-run
+
+# the pages are looked at with a real browser
+browser: $(VENV)/.ready-to-test
+	@if [ -n "$$DESIRELINE_BROWSER" ] || command -v chromium >/dev/null || command -v google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -q && apt-get install -q -y --no-install-recommends chromium; \
+	elif sudo -n true 2>/dev/null; then sudo apt-get update -q && sudo apt-get install -q -y --no-install-recommends chromium; \
+	else $(BIN)/playwright install chromium; fi \
+	|| { echo "The tests of the pages need a browser. Install chromium, or name one in DESIRELINE_BROWSER." >&2; exit 1; }
+
+# --universal: one file for every platform; no address of a registry is recorded
+LOCK = $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 pyproject.toml
+
+lock:
+	$(LOCK) --group build -o requirements.lock
+	$(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
