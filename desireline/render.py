@@ -1,0 +1,180 @@
+"""How an answer is shown: a table that fits 100 columns, JSON that stays the same, CSV."""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, TextIO
+
+import msgspec
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+WIDTH = 100
+
+
+class Format(StrEnum):
+    """How an answer is written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+def show(answer: pd.DataFrame, format: Format, *, title: str | None = None, to: TextIO | None = None) -> None:
+    """Write the answer to `to` (stdout when None).
+
+    JSON is an array of objects, one per row, keys in the order of the columns; instants are ISO 8601 in UTC,
+    numbers numbers, missing values null. CSV is the same with a header line. A table is for people: rates in
+    per cent, durations in their nearest unit.
+    """
+    out = to or sys.stdout
+    if format is Format.json:
+        out.write(as_json(records(answer)))
+    elif format is Format.csv:
+        answer.map(_plain).to_csv(out, index=False, lineterminator="\n")
+    else:
+        console(out).print(table(answer, title=title))
+
+
+def show_record(record: Mapping[str, Any], format: Format, *, title: str | None = None) -> None:
+    """Write one thing that has named values: a table of two columns, or one JSON object."""
+    if format is Format.json:
+        sys.stdout.write(as_json({key: _plain(value) for key, value in record.items()}))
+    elif format is Format.csv:
+        show(pd.DataFrame([record]), format)
+    else:
+        rows = _grid(title)
+        rows.add_column()
+        rows.add_column(overflow="fold")
+        for key, value in record.items():
+            rows.add_row(_header(key), cell(key, value))
+        rows.show_header = False
+        console().print(rows)
+
+
+def console(to: TextIO | None = None) -> Console:
+    """A console for people: as wide as the terminal, up to 100 columns; the same when piped."""
+    made = Console(file=to or sys.stdout, highlight=False)
+    return (
+        made
+        if made.is_terminal and made.width < WIDTH
+        else Console(file=made.file, width=WIDTH, highlight=False)
+    )
+
+
+def as_json(value: Any) -> str:
+    """JSON with two spaces and a line feed at the end."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+
+def records(answer: pd.DataFrame) -> list[dict[str, Any]]:
+    """One mapping per row, of what JSON can say."""
+    columns = [str(name) for name in answer.columns]
+    return [
+        dict(zip(columns, map(_plain, row), strict=True)) for row in answer.itertuples(index=False, name=None)
+    ]
+
+
+def table(answer: pd.DataFrame, *, title: str | None = None) -> Table:
+    """The answer for a person's eyes. Columns of numbers stand right."""
+    made = _grid(title)
+    for name in answer.columns:
+        numeric = pd.api.types.is_numeric_dtype(answer[name]) or str(name).endswith(("_s", "_rate", "_ms"))
+        made.add_column(
+            _header(str(name)), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold"
+        )
+    for row in answer.itertuples(index=False, name=None):
+        made.add_row(*(cell(str(name), value) for name, value in zip(answer.columns, row, strict=True)))
+    if answer.empty:
+        made.caption = "nothing"
+    return made
+
+
+def cell(name: str, value: Any) -> str:
+    """One value as a person reads it; the name says the unit."""
+    value = _plain(value, people=True)
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float) and name.endswith("_s"):
+        return duration(value)
+    if isinstance(value, int | float) and name.endswith("_ms"):
+        return duration(value / 1000)
+    if isinstance(value, float) and (
+        name.split("_")[0] == "rate" or name.endswith("_rate") or name in ("lo", "hi")
+    ):
+        return f"{value:.1%}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key} {item}" for key, item in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two nearest units: 42 s, 5 min 3 s, 2 h 10 min, 3 d 4 h."""
+    sign, left = ("−", -seconds) if seconds < 0 else ("", seconds)
+    if left < 1:
+        return f"{sign}{left * 1000:.0f} ms"
+    if left < 60:
+        return f"{sign}{left:.3g} s"
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    for position, (unit, size) in enumerate(units):
+        if left >= size:
+            count, rest = divmod(round(left), size)
+            smaller, smaller_size = units[position + 1] if position + 1 < len(units) else ("", 1)
+            more = rest // smaller_size if smaller else 0
+            return f"{sign}{count} {unit}" + (f" {more} {smaller}" if more else "")
+    return f"{sign}{left:.0f} s"
+
+
+def _grid(title: str | None) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        header_style="bold",
+    )
+
+
+def _header(name: str) -> str:
+    return name.removesuffix("_s").removesuffix("_ms").replace("_", " ")
+
+
+def _plain(value: Any, *, people: bool = False) -> Any:
+    """A value of numpy or pandas as Python has it; what is missing is None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if not isinstance(value, str | bytes) and isinstance(value, Iterable):
+        return [_plain(item) for item in value]
+    if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if isinstance(value, pd.Timestamp):
+        value = value.to_pydatetime(warn=False)
+    if isinstance(value, datetime) and not people:
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, pd.Timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if hasattr(value, "item"):
+        return _plain(value.item(), people=people)
+    return None if value is pd.NA else value
