@@ -1,15 +1,15 @@
 """When abandonment of attempts is worth waking somebody: the decision, pure.
 
-Watched are one-minute buckets of event time by kind and channel: how many attempts ended in that minute, and how
-many of these were abandoned. The question per kind and channel is how likely so many abandoned ones are by luck,
-were the rate the usual one of this hour. Abandoned out of ended is a count out of trials, and the usual rate is
-itself only estimated, so the distribution is the beta-binomial: binomial with a rate drawn from a beta
-distribution around the expected rate, as wide as its `expected_trials` leave it. No normal approximation: at five
-calls a minute it would be wrong by orders of magnitude just where it matters.
+Watched are one-minute buckets of event time by kind and channel: how many attempts ended in that minute, and
+how many of these were abandoned. The question per kind and channel is how likely so many abandoned ones are by
+luck, were the rate the usual one of this hour. Abandoned out of ended is a count out of trials, and the usual
+rate is itself only estimated, so the distribution is the beta-binomial: binomial with a rate drawn from a beta
+distribution around the expected rate, as wide as its `expected_trials` leave it. No normal approximation: at
+five calls a minute it would be wrong by orders of magnitude just where it matters.
 
-The trailing 1, 2, … `window_minutes` minutes are each asked, so that a sudden jam is seen in its second minute and
-a slow one in its fifth. The false-alarm budget is divided among all these questions (Bonferroni: they overlap, so
-the true number of false alarms is smaller).
+The trailing 1, 2, … `window_minutes` minutes are each asked, so that a sudden jam is seen in its second minute
+and a slow one in its fifth. The false-alarm budget is divided among all these questions (Bonferroni: they
+overlap, so the true number of false alarms is smaller).
 """
 
 import math
@@ -40,8 +40,8 @@ class AbandonmentBucket(msgspec.Struct, frozen=True, array_like=True):
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """Abandonment far above what its hour expects; told when it opens, and again when it resolves.
 
-    `opened_at`, `resolved_at`: UTC ms of event time, None while open. `attempts` ended in the window that opened
-    it, `abandoned` of them; rates 0–1; `probability` of so many or more by luck.
+    `opened_at`, `resolved_at`: UTC ms of event time, None while open. `attempts` ended in the window that
+    opened it, `abandoned` of them; rates 0–1; `probability` of so many or more by luck.
     """
 
     id: str
@@ -62,8 +62,8 @@ class AlertRules(msgspec.Struct, frozen=True):
     """When to open and when to resolve.
 
     `false_alarms_per_day` over all `watched` pairs of kind and channel: 1/30 is one in a month at most.
-    `expected_trials_at_most` is how far the usual rate is trusted, however long the history: rates sway from day
-    to day by more than counting explains, and 200 trials leave a rate of 10 % a deviation of 2 %.
+    `expected_trials_at_most` is how far the usual rate is trusted, however long the history: rates sway from
+    day to day by more than counting explains, and 200 trials leave a rate of 10 % a deviation of 2 %.
     """
 
     window_minutes: int = 5
@@ -83,7 +83,7 @@ class AlertRules(msgspec.Struct, frozen=True):
 
 
 def abandonment_tail(abandoned: int, attempts: int, expected_rate: float, expected_trials: float) -> float:
-    """P(at least `abandoned` of `attempts`) where the rate is Beta(rate · trials + ½, (1 − rate) · trials + ½).
+    """P(≥ `abandoned` of `attempts`) where the rate is Beta(rate · trials + ½, (1 − rate) · trials + ½).
 
     The halves are Jeffreys' prior: a rate of 0 seen in few trials does not make one abandonment impossible.
     ValueError unless 0 ≤ abandoned ≤ attempts, 0 ≤ rate ≤ 1 and trials ≥ 0.
@@ -159,8 +159,8 @@ class Watch(msgspec.Struct):
                 changed.append(bucket.minute)
         for minute in [minute for minute in self.buckets if minute < oldest]:
             del self.buckets[minute]
-        if self.open:
-            return self._resolve_if_calm(now, rules)
+        if self.alert is not None and self.alert.resolved_at is None:
+            return self._resolve_if_calm(self.alert, now, rules)
         return self._open_if_unusual(changed, now, rules)
 
     def _open_if_unusual(self, changed: list[int], now: int, rules: AlertRules) -> Alert | None:
@@ -188,12 +188,11 @@ class Watch(msgspec.Struct):
         self.alarming_at = max(e.end for e in unusual) + MINUTE_MS
         return self.alert
 
-    def _resolve_if_calm(self, now: int, rules: AlertRules) -> Alert | None:
-        assert self.alert is not None
+    def _resolve_if_calm(self, alert: Alert, now: int, rules: AlertRules) -> Alert | None:
         for minute in self.buckets:
             if minute + MINUTE_MS > self.alarming_at and self._looks_unusual(minute, rules):
                 self.alarming_at = max(self.alarming_at, minute + MINUTE_MS)
-        calm_since = max(self.alarming_at, self.alert.opened_at + MINUTE_MS)
+        calm_since = max(self.alarming_at, alert.opened_at + MINUTE_MS)
         # the current minute is still filling: it says nothing yet about calm
         if now - calm_since < (rules.calm_minutes + 1) * MINUTE_MS:
             return None
@@ -206,7 +205,7 @@ class Watch(msgspec.Struct):
             else "none has ended since"
         )
         self.alert = msgspec.structs.replace(
-            self.alert,
+            alert,
             resolved_at=calm_since + rules.calm_minutes * MINUTE_MS,
             message=f"Resolved: {self.kind} abandonment on {self.channel} is as usual again ({after}).",
         )
@@ -221,7 +220,7 @@ class Watch(msgspec.Struct):
         )
 
     def _windows(self, end: int, rules: AlertRules, oldest: int = 0) -> Iterator[Evidence]:
-        """The windows of 1, 2, … minutes that end with the minute `end` and begin with an attempt that ended."""
+        """The windows of 1, 2, … minutes that end with the minute `end` and begin where an attempt ended."""
         attempts = abandoned = 0
         expected = trials = 0.0
         for minutes in range(1, rules.window_minutes + 1):
@@ -261,8 +260,8 @@ class Watch(msgspec.Struct):
             probability=evidence.probability,
             window_ms=evidence.minutes * MINUTE_MS,
             message=(
-                f"{self.kind} abandonment on {self.channel}: {evidence.abandoned} of the {evidence.attempts} attempts "
-                f"that ended in the {minutes} were abandoned ({observed:.0%}; this hour usually has "
+                f"{self.kind} abandonment on {self.channel}: {evidence.abandoned} of the {evidence.attempts} "
+                f"attempts that ended in the {minutes} were abandoned ({observed:.0%}; this hour usually has "
                 f"{evidence.expected_rate:.0%}). {_odds(evidence.probability)}"
             ),
         )

@@ -1,4 +1,4 @@
-"""Alerts on abandonment: the tail probability, when an alert opens, when it resolves, and how rarely it is false."""
+"""Alerts on abandonment: the tail, when one opens, when it resolves, and how rarely one is false."""
 
 import random
 from collections.abc import Iterator
@@ -149,7 +149,7 @@ def test_a_watch_goes_on_where_it_was_after_it_was_written_and_read():
 
 
 def test_six_days_of_normal_traffic_open_no_alert():
-    """Ten pairs of kind and channel with the sway of the day and of chance; the budget is one alert in 30 days."""
+    """Ten pairs of kind and channel with the sway of the day and of chance; the budget is one in 30 days."""
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     false = []
