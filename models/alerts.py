@@ -1,15 +1,16 @@
 """When abandonment of attempts is worth waking somebody: the decision, pure.
 
-Watched are one-minute buckets of event time by kind and channel: how many attempts ended in that minute, and
-how many of these were abandoned. The question per kind and channel is how likely so many abandoned ones are by
-luck, were the rate the usual one of this hour. Abandoned out of ended is a count out of trials, and the usual
-rate is itself only estimated, so the distribution is the beta-binomial: binomial with a rate drawn from a beta
-distribution around the expected rate, as wide as its `expected_trials` leave it. No normal approximation: at
-five calls a minute it would be wrong by orders of magnitude just where it matters.
+Watched are one-minute buckets of event time by kind and channel: how many attempts ended in that minute,
+and how many of these were abandoned. The question per kind and channel is how likely so many abandoned
+ones are by luck, were the rate the usual one of this hour. Abandoned out of ended is a count out of
+trials, and the usual rate is itself only estimated, so the distribution is the beta-binomial: binomial
+with a rate drawn from a beta distribution around the expected rate, as wide as its `expected_trials`
+leave it. No normal approximation: at five calls a minute it would be wrong by orders of magnitude just
+where it matters.
 
-The trailing 1, 2, … `window_minutes` minutes are each asked, so that a sudden jam is seen in its second minute
-and a slow one in its fifth. The false-alarm budget is divided among all these questions (Bonferroni: they
-overlap, so the true number of false alarms is smaller).
+The trailing 1, 2, … `window_minutes` minutes are each asked, so that a sudden jam is seen in its second
+minute and a slow one in its fifth. The false-alarm budget is divided among all these questions
+(Bonferroni: they overlap, so the true number of false alarms is smaller).
 """
 
 import math
