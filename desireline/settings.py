@@ -1,7 +1,7 @@
 """The settings, each with its unit in its name, a bound and a sentence; read here and nowhere else.
 
-A value is taken from, in this order: an option of the command; the variable `DESIRELINE_<NAME>`; the TOML file
-named by `--config` or `DESIRELINE_CONFIG`; the default. All are checked at start, and a message says where.
+A value is taken from, in this order: an option of the command; the variable `DESIRELINE_<NAME>`; the TOML
+file named by `--config` or `DESIRELINE_CONFIG`; the default. All are checked at start; a message says where.
 """
 
 import os
@@ -24,6 +24,9 @@ _NO_SETTINGS = {CONFIG_VARIABLE, f"{PREFIX}BROWSER"}  # the latter is for the te
 
 class SettingsError(DesirelineError):
     """A setting has a value it must not have, or does not exist."""
+
+
+_Duration = Annotated[int, Meta(ge=0)]
 
 
 def _says(sentence: str, **bounds: Any) -> Meta:
@@ -86,8 +89,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         bool, _says("the wall clock moves the watermark; off: only touchpoints and clock records do")
     ] = True
     allowed_lateness_ms: Annotated[
-        int | None,
-        _says("how late a touchpoint may be before it is a correction, ms; none: the model's", ge=0),
+        _Duration | None,
+        _says("how late a touchpoint may be before it is a correction, ms; none: the model's"),
     ] = None
     broker_rebalance_timeout_s: Annotated[
         int,
@@ -115,8 +118,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str, _says("password of the embedded warehouse, needed when it listens beyond this machine")
     ] = ""
     cache_horizon_ms: Annotated[
-        int | None,
-        _says("how far back touchpoints are put back into a new broker, ms; none: the model's history", ge=0),
+        _Duration | None,
+        _says("how far back touchpoints are put back into a new broker, ms; none: the model's history"),
     ] = None
 
     @property
@@ -277,7 +280,9 @@ def _allowed(name: str) -> str:
         return " or ".join(kind.__args__)
     if kind is dict or getattr(kind, "__origin__", None) is dict:
         return "pairs KEY=NAME with commas between"
-    if kind is int or int in getattr(kind, "__args__", ()):
+    if _Duration in getattr(kind, "__args__", ()):
+        meta, kind = _meta(_Duration), int
+    if kind is int:
         if meta.ge is not None and meta.le is not None:
             return f"a whole number from {meta.ge:,} to {meta.le:,}"
         return f"a whole number from {meta.ge:,} on"
