@@ -1,0 +1,189 @@
+"""A customer's touchpoints cut into journeys and transactions, and the row of a journey.
+
+The four levels: life cycle (all of a customer's journeys), `Journey`, service `Transaction`, and the touchpoint
+(perception point) with its `Place` in the other three.
+"""
+
+from decimal import Decimal, InvalidOperation
+from hashlib import blake2b
+from typing import Literal, NamedTuple
+
+from models.attempts import AttemptState
+from models.journey_model import JourneyModel, TypeProfile
+from models.touchpoint import Touchpoint
+from models.verdict import DropOff, JourneyRow, PainPoint, Verdict
+
+PhaseMove = Literal["enter", "forward", "back", "stay"]
+
+
+def journey_id(customer_id: str, first_touchpoint_id: str) -> str:
+    """Hash of the customer and the journey's first touchpoint, 32 hexadecimal digits."""
+    return blake2b(f"{customer_id}\n{first_touchpoint_id}".encode(), digest_size=16).hexdigest()
+
+
+class TypeCount:
+    """How often a type came in a transaction, the phase of the first, and whether one since went further."""
+
+    __slots__ = ("count", "moved_on", "phase")
+
+    def __init__(self, phase: int) -> None:
+        self.count = 1
+        self.phase = phase
+        self.moved_on = False
+
+
+class Transaction:
+    """Touchpoints of a journey within the transaction gap or with one conversation; `id` is its first one's."""
+
+    __slots__ = ("channel", "completed", "id", "types")
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.channel = ""  # of its latest touchpoint
+        self.completed = False  # an attempt was completed in it
+        self.types: dict[str, TypeCount] = {}
+
+    def take(self, type_: str, phase: int) -> int:
+        """A touchpoint of this type and phase comes: how many of its type since nobody went further, or 0."""
+        known = self.types.get(type_)
+        for count in self.types.values():
+            if not count.moved_on and count.phase < phase and count is not known:
+                count.moved_on = True
+        if known is None:
+            self.types[type_] = TypeCount(phase)
+            return 1
+        known.count += 1
+        reached = 0 if known.moved_on else known.count
+        if known.phase < phase:
+            known.moved_on = True
+        return reached
+
+
+class Journey:
+    """A journey as far as it is known."""
+
+    __slots__ = ("changed", "conversations", "furthest", "id", "pain", "places")
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.places: list[Place] = []
+        self.conversations: dict[str, Transaction] = {}
+        self.furthest = 0
+        self.pain: NearestPain | None = None
+        self.changed = False  # its row is to be sent
+
+
+class NearestPain(NamedTuple):
+    """The latest pain point of a journey; of several at one touchpoint the worst, then the first by name."""
+
+    ordinal: int
+    severity: float
+    kind: str
+    id: str  # of the touchpoint
+
+    def yields_to(self, other: "NearestPain") -> bool:
+        """Whether the other one is nearer to what follows."""
+        mine, its = (self.ordinal, self.severity), (other.ordinal, other.severity)
+        return mine < its or (mine == its and other.kind < self.kind)
+
+
+class Place:
+    """A touchpoint's place in its customer's life cycle, and what is said of it so far."""
+
+    __slots__ = (
+        "already", "attempts", "delights", "drop_off", "journey", "move", "ordinal", "pain", "pains", "phase",
+        "profile", "stale", "touchpoint", "transaction", "verdict", "weight",
+    )  # fmt: skip
+
+    def __init__(self, touchpoint: Touchpoint, profile: TypeProfile, journey: Journey, already: bool) -> None:
+        self.touchpoint = touchpoint
+        self.profile = profile
+        self.journey = journey
+        self.ordinal = len(journey.places) + 1
+        self.already = already
+        self.phase = 0
+        self.move: PhaseMove = "enter"
+        self.transaction: Transaction
+        self.weight = 0.0
+        self.pains: tuple[PainPoint, ...] = ()  # abandonment is not among them: it hangs on `attempts`
+        self.delights: tuple[str, ...] = ()
+        self.attempts: tuple[AttemptState, ...] = ()
+        self.drop_off: DropOff | None = None
+        self.pain: NearestPain | None = None  # nearest before a drop-off that follows this touchpoint
+        self.verdict: Verdict | None = None  # as it was last sent
+        self.stale = True  # to be looked at when the customer is judged next
+
+
+def tombstone(id: str, started_at: int, version: int) -> JourneyRow:
+    """Says that a touchpoint begins no journey (any more)."""
+    return JourneyRow(id=id, started_at=started_at, version=version, deleted=True)
+
+
+def journey_row(
+    journey: Journey, customer_id: str, persona: str | None, version: int, model: JourneyModel
+) -> JourneyRow:
+    """The row of a journey whose places all have their verdicts.
+
+    `persona` is what was said of the customer outside any touchpoint; it counts where none in the journey says.
+    """
+    places = journey.places
+    touchpoints = [place.touchpoint for place in places]
+    verdicts = [place.verdict for place in places if place.verdict is not None]
+    converting = [place.touchpoint.occurred_at for place in places if place.profile.converts]
+    campaigns = [
+        t.campaign.name for t in touchpoints if t.campaign is not None and t.campaign.name is not None
+    ]
+    personas = [t.persona for t in touchpoints if t.persona is not None]
+    outcomes = [attempt.outcome for verdict in verdicts for attempt in verdict.attempts]
+    last = verdicts[-1]
+    return JourneyRow(
+        id=touchpoints[0].id,
+        started_at=touchpoints[0].occurred_at,
+        version=version,
+        deleted=False,
+        journey_id=journey.id,
+        customer_id=customer_id,
+        ended_at=touchpoints[-1].occurred_at,
+        closed=places[-1].profile.closes,
+        touchpoint_ids=tuple([t.id for t in touchpoints]),
+        ats=tuple([t.occurred_at for t in touchpoints]),
+        types=tuple([t.type for t in touchpoints]),
+        channels=tuple([t.channel for t in touchpoints]),
+        phases=tuple([verdict.phase for verdict in verdicts]),
+        weights=tuple([place.weight for place in places]),
+        transaction_ids=tuple([verdict.transaction_id for verdict in verdicts]),
+        current_phase=last.phase,
+        furthest_phase=model.phases[journey.furthest],
+        converted_at=converting[0] if converting else None,
+        conversions=len(converting),
+        customer_already=places[0].already,
+        campaign_first=campaigns[0] if campaigns else None,
+        campaign_last=campaigns[-1] if campaigns else None,
+        persona=personas[-1] if personas else persona,
+        pain_points=sum([len(verdict.pain_points) for verdict in verdicts]),
+        delights=sum([len(verdict.delights) for verdict in verdicts]),
+        attempts_completed=outcomes.count("completed"),
+        attempts_abandoned=outcomes.count("abandoned"),
+        attempts_open=outcomes.count("open"),
+        drop_off_at=last.drop_off.at if last.drop_off else None,
+        drop_off_phase=last.phase if last.drop_off else None,
+        recoveries=sum([v.drop_off is not None and v.drop_off.recovered_at is not None for v in verdicts]),
+        values=_values(places),
+    )
+
+
+def _values(places: list[Place]) -> dict[str, str]:
+    """Currency to amount: converting touchpoints added, refunds subtracted, by decimal arithmetic."""
+    sums: dict[str, Decimal] = {}
+    for place in places:
+        amount, currency = place.touchpoint.amount, place.touchpoint.currency
+        if amount is None or currency is None or not (place.profile.converts or place.profile.refunds):
+            continue
+        try:
+            value = Decimal(amount)
+        except InvalidOperation:
+            continue
+        if value.is_finite():
+            signed = value if place.profile.converts else -value
+            sums[currency] = sums.get(currency, Decimal(0)) + signed
+    return {currency: format(sums[currency], "f") for currency in sorted(sums)}
