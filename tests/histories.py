@@ -1,0 +1,222 @@
+"""Made-up histories for Hypothesis, and what a warehouse holds of them in the end.
+
+Few instants, so that equal times and exact gaps are common: `MODEL` is the default model with its days and hours
+shrunk to milliseconds.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from models.identifier import Identifier
+from models.journey_model import JourneyModel, load_model, template
+from models.touchpoint import Campaign, Correction, Element, Identification, Touchpoint
+from models.verdict import Facts
+from tests.oracle import Said, canonical, day
+
+SHORT = {
+    "180d": "25ms", "60d": "20ms", "30d": "9ms", "7d": "5ms", "3d": "3ms", "1d": "2ms", "24h": "4ms", "60m": "4ms",
+    "30m": "2ms", "5m": "1ms",
+}  # fmt: skip
+DAY_MS = 86_400_000
+NOON = 20_000 * DAY_MS - 20  # so that the day changes in the middle of a history
+
+_text = re.sub(
+    r"\b(180d|60d|30d|7d|3d|1d|24h|60m|30m|5m)\b", lambda found: SHORT[found[1]], template("default")
+)
+MODEL = load_model(_text, where="short.yaml")
+OTHER_MODEL = load_model(
+    _text.replace("{name: Advocacy, patience: 25ms}", "{name: Advocacy, final: true}")
+    .replace(
+        "rules:\n",
+        "rules:\n"
+        "  - {phase: Advocacy, types: [product_view], properties: {plan: [pro, 1]}}\n"
+        "  - {phase: Purchase, channels: [voice], outcomes: [success]}\n"
+        "  - {phase: Consideration, types: [purchase], customer_already: false, outcomes: [failure]}\n",
+    )
+    .replace("max_household: 5000", "max_household: 4")
+    .replace("exclusive: [user_id]", "exclusive: [user_id, email]"),
+    where="other.yaml",
+)
+MODELS = st.sampled_from([MODEL, OTHER_MODEL])
+
+TYPES = {
+    "web": [
+        "page_view", "product_view", "product_view", "add_to_cart", "add_to_cart", "checkout_started", "purchase",
+        "checkout_abandoned", "error_seen", "csat_submitted", "nps_submitted", "review_posted", "referral_sent",
+        "document_download", "form_started", "form_submitted", "refund_requested", "never_heard_of",
+    ],
+    "chat": ["chat_started", "chat_started", "chat_answered", "chat_resolved", "chat_abandoned", "ticket_reopened"],
+    "voice": ["call_queued", "call_queued", "call_answered", "call_abandoned", "call_resolved", "call_analyzed"],
+    "billing": [
+        "invoice_sent", "invoice_paid", "payment_failed", "payment_failed", "refund_issued", "subscription_started",
+        "subscription_cancelled", "purchase",
+    ],
+}  # fmt: skip
+
+INSTANTS = st.integers(0, 40).map(lambda at: NOON + at)
+IDENTIFIERS = st.sampled_from(
+    [
+        *(Identifier("user_id", value) for value in "ab"),
+        Identifier("customer_id", "c"),
+        Identifier("email", "a@x.org"),
+        Identifier("email", "b@x.org"),
+        Identifier("phone", "+491"),
+        *(Identifier("anonymous_id", value) for value in "mn"),
+        Identifier("session_id", "s"),
+    ]
+)
+
+
+def _sometimes(values: st.SearchStrategy[Any], often: int = 3) -> st.SearchStrategy[Any]:
+    return st.one_of(*([st.none()] * often), values)
+RARELY = st.sampled_from(
+    [
+        *([{}] * 12),
+        {"persona": "hurried"},
+        {"campaign": Campaign(name="spring")},
+        {"campaign": Campaign(name="autumn"), "persona": "curious"},
+        {"campaign": Campaign(source="news")},
+        {"properties": {"rating": 5}},
+        {"properties": {"plan": "pro"}},
+        {"properties": {"plan": True}},
+        {"properties": {"plan": 1}},
+    ]
+)
+
+
+@st.composite
+def touchpoints(draw: Callable[..., Any], ids: st.SearchStrategy[str] | None = None) -> Touchpoint:
+    channel = draw(st.sampled_from(list(TYPES)))
+    type_ = draw(st.sampled_from(TYPES[channel]))
+    people = channel in ("chat", "voice") and draw(st.booleans())
+    money = type_ in ("purchase", "subscription_started", "refund_issued") and draw(st.booleans())
+    scored = type_.endswith("_submitted") or draw(st.integers(0, 7)) == 0
+    return Touchpoint(
+        id=draw(ids or st.integers(0, 14).map(lambda n: f"t{n:02}")),
+        source="segment",
+        source_instance="shop",
+        source_event_id="1",
+        source_type="track",
+        channel=channel,
+        type=type_,
+        occurred_at=draw(INSTANTS),
+        received_at=NOON + 100 + draw(st.integers(0, 1)),
+        identifiers=tuple(draw(st.lists(IDENTIFIERS, min_size=1, max_size=3))),
+        source_updated_at=draw(_sometimes(st.integers(1, 2), 4)),
+        conversation_id=draw(_sometimes(st.sampled_from(["x", "y"]), 1)) if channel != "web" else None,
+        outcome=draw(_sometimes(st.sampled_from(["success", "failure"]), 2)),
+        wait_ms=draw(st.sampled_from([None, 0, 15_000, 60_000, 120_000, 121_000, 400_000])) if people else None,
+        hold_ms=draw(st.sampled_from([None, 60_000, 59_999, 180_000])) if people else None,
+        transfers=draw(st.sampled_from([None, 0, 1, 2, 3])) if people else None,
+        csat=draw(st.sampled_from([None, 1.0, 2.0, 2.5, 4.0, 5.0])) if scored else None,
+        nps=draw(st.sampled_from([None, 0, 6, 7, 9])) if scored else None,
+        ces=draw(st.sampled_from([None, 3.0, 4.0, 6.0])) if scored else None,
+        sentiment=draw(st.sampled_from([None, -0.6, -0.3, 0.0, 0.3])) if scored else None,
+        amount=draw(st.sampled_from(["10", "9.99", "0.10", "-3.5"])) if money else None,
+        currency=draw(st.sampled_from(["EUR", "USD"])) if money else None,
+        topic=draw(_sometimes(st.sampled_from(["billing", "complaint"]), 2)) if channel != "web" else None,
+        **draw(RARELY),
+    )
+
+
+IDENTIFICATIONS = st.builds(
+    Identification,
+    id=st.sampled_from(["i0", "i1", "i2"]),
+    source=st.just("segment"),
+    source_instance=st.just("shop"),
+    channel=st.just("web"),
+    at=INSTANTS,
+    received_at=st.just(NOON + 100),
+    identifiers=st.lists(IDENTIFIERS, min_size=1, max_size=3).map(tuple),
+    persona=_sometimes(st.sampled_from(["thrifty", "curious"]), 1),
+)
+CORRECTIONS = st.builds(
+    Correction,
+    id=st.sampled_from(["k0", "k1", "k2"]),
+    relation=st.sampled_from(["same", "not_same", "not_same", "undone"]),
+    identifiers=st.tuples(IDENTIFIERS, IDENTIFIERS),
+    at=INSTANTS,
+    author=st.just("ann"),
+)
+
+
+@st.composite
+def histories(draw: Callable[..., Any], size: int = 24) -> list[Element]:
+    """A household's elements; some ids come with several contents, some histories with corrections."""
+    elements: list[Element] = draw(st.lists(touchpoints(), max_size=size))
+    elements += draw(st.lists(IDENTIFICATIONS, max_size=2))
+    if draw(st.integers(0, 3)) == 0:
+        elements += draw(st.lists(CORRECTIONS, max_size=3))
+    return elements
+
+
+WATERMARKS = st.integers(0, 70).map(lambda at: NOON + at)
+
+
+def root_of(elements: Iterable[Element], model: JourneyModel) -> str:
+    """The identifier that a household of these elements is kept under in the end."""
+    keys = {identifier.key for element in elements for identifier in element.identifiers}
+    return min(keys, key=model.identifier_order.rank, default="user_id:nobody")
+
+
+class Standing:
+    """What a warehouse holds: of each key the row with the greatest version, of equal ones the last."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[Any, Any]] = {
+            name: {} for name in ("touchpoints", "journeys", "identities", "conflicts", "duplicates")
+        }
+        self._identifications: set[bytes] = set()
+        self._corrections: set[bytes] = set()
+
+    def load(self, facts: Facts) -> None:
+        for touchpoint in facts.touchpoints:
+            t = touchpoint.touchpoint
+            self._replace("touchpoints", (t.id, day(t.occurred_at)), touchpoint)
+        for journey in facts.journeys:
+            self._replace("journeys", (journey.id, day(journey.started_at)), journey)
+        for identity in facts.identities:
+            self._replace("identities", identity.identifier, identity)
+        for conflict in facts.conflicts:
+            self._replace("conflicts", (conflict.identifier_a, conflict.identifier_b), conflict)
+        for duplicate in facts.duplicates:
+            self._replace("duplicates", (duplicate.id, duplicate.content), duplicate)
+        self._identifications |= {canonical(one) for one in facts.identifications}
+        self._corrections |= {canonical(one) for one in facts.corrections}
+
+    def _replace(self, table: str, key: Any, row: Any) -> None:
+        known = self._rows[table].get(key)
+        if known is None or row.version >= known.version:
+            self._rows[table][key] = row
+
+    def said(self, count: int) -> Said:
+        """In the oracle's words."""
+
+        def standing(table: str) -> dict[Any, Any]:
+            rows = self._rows[table].items()
+            return {key: row for key, row in rows if not getattr(row, "deleted", False)}
+
+        def plain(row: Any, *without: str) -> dict[str, Any]:
+            left_out = {"version", "deleted", *without}
+            return {name: value for name, value in msgspec.structs.asdict(row).items() if name not in left_out}
+
+        journeys = {key: plain(row) for key, row in standing("journeys").items()}
+        for journey in journeys.values():
+            journey["values"] = {currency: Fraction(amount) for currency, amount in journey["values"].items()}
+        return Said(
+            touchpoints={key: (row.touchpoint, row.verdict) for key, row in standing("touchpoints").items()},
+            journeys=journeys,
+            identities={key: plain(row, "identifier") for key, row in standing("identities").items()},
+            conflicts={
+                key: plain(row, "identifier_a", "identifier_b") for key, row in standing("conflicts").items()
+            },
+            duplicates=set(standing("duplicates")),
+            identifications=self._identifications,
+            corrections=self._corrections,
+            count=count,
+        )
