@@ -1,5 +1,6 @@
 """Processes that live no longer than the one that started them, and no process left behind."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -22,9 +23,9 @@ def command(*arguments: str) -> list[str]:
 def end_with(parent: int) -> None:
     """From now on the system kills this process as soon as `parent` is gone, however that ended.
 
-    Kept over `exec`. SIGKILL, since whatever runs under `up` must stand being killed anyway, and a clean end could
-    wait for ever for a part that was killed at the same moment. On systems other than Linux nothing happens:
-    there the next `up` ends what was left behind.
+    Kept over `exec`. SIGKILL, since whatever runs under `up` must stand being killed anyway, and a clean end
+    could wait for ever for a part that was killed at the same moment. On systems other than Linux nothing
+    happens: there the next `up` ends what was left behind.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -51,12 +52,10 @@ def _family(process: psutil.Process) -> Sequence[psutil.Process]:
 
 
 def _send(process: psutil.Process, what: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(what)  # psutil checks that the pid was not used again
-    except psutil.NoSuchProcess:
-        pass
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without our own variables: a child is told all its settings by its parent."""
+    """This process's environment without our own variables: a child is told all its settings by us."""
     return {key: value for key, value in os.environ.items() if not key.startswith("DESIRELINE_")}

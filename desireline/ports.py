@@ -11,9 +11,18 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def taken(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether someone listens there already, so that a server of ours could not."""
+    """Whether a server of ours could not listen there."""
     try:
         with socket.create_server((host, port)):
             return False
     except OSError:
         return True
+
+
+def reachable(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether someone listens there."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False

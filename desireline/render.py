@@ -3,16 +3,18 @@
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDTH = 100
 
@@ -25,18 +27,18 @@ class Format(StrEnum):
     csv = "csv"
 
 
-def show(answer: pd.DataFrame, format: Format, *, title: str | None = None, to: TextIO | None = None) -> None:
+def show(answer: "pd.DataFrame", format: Format, *, title: str | None = None, to: TextIO | None = None) -> None:
     """Write the answer to `to` (stdout when None).
 
     JSON is an array of objects, one per row, keys in the order of the columns; instants are ISO 8601 in UTC,
-    numbers numbers, missing values null. CSV is the same with a header line. A table is for people: rates in
+    numbers numbers, missing values null. CSV is the same with a header line, lists as JSON. A table is for people: rates in
     per cent, durations in their nearest unit.
     """
     out = to or sys.stdout
     if format is Format.json:
         out.write(as_json(records(answer)))
     elif format is Format.csv:
-        answer.map(_plain).to_csv(out, index=False, lineterminator="\n")
+        answer.map(_field).to_csv(out, index=False, lineterminator="\n")
     else:
         console(out).print(table(answer, title=title))
 
@@ -46,6 +48,8 @@ def show_record(record: Mapping[str, Any], format: Format, *, title: str | None 
     if format is Format.json:
         sys.stdout.write(as_json({key: _plain(value) for key, value in record.items()}))
     elif format is Format.csv:
+        import pandas as pd
+
         show(pd.DataFrame([record]), format)
     else:
         rows = _grid(title)
@@ -72,7 +76,7 @@ def as_json(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
-def records(answer: pd.DataFrame) -> list[dict[str, Any]]:
+def records(answer: "pd.DataFrame") -> list[dict[str, Any]]:
     """One mapping per row, of what JSON can say."""
     columns = [str(name) for name in answer.columns]
     return [
@@ -80,11 +84,11 @@ def records(answer: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def table(answer: pd.DataFrame, *, title: str | None = None) -> Table:
+def table(answer: "pd.DataFrame", *, title: str | None = None) -> Table:
     """The answer for a person's eyes. Columns of numbers stand right."""
     made = _grid(title)
     for name in answer.columns:
-        numeric = pd.api.types.is_numeric_dtype(answer[name]) or str(name).endswith(("_s", "_rate", "_ms"))
+        numeric = answer[name].dtype.kind in "iuf" or str(name).endswith(("_s", "_rate", "_ms"))
         made.add_column(
             _header(str(name)), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold"
         )
@@ -130,14 +134,21 @@ def duration(seconds: float) -> str:
         return f"{sign}{left * 1000:.0f} ms"
     if left < 60:
         return f"{sign}{left:.3g} s"
+    left = round(left)
     units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
     for position, (unit, size) in enumerate(units):
         if left >= size:
-            count, rest = divmod(round(left), size)
+            count, rest = divmod(left, size)
             smaller, smaller_size = units[position + 1] if position + 1 < len(units) else ("", 1)
             more = rest // smaller_size if smaller else 0
             return f"{sign}{count} {unit}" + (f" {more} {smaller}" if more else "")
     return f"{sign}{left:.0f} s"
+
+
+def _field(value: Any) -> Any:
+    """A value as CSV has it: a list or a mapping is its JSON."""
+    value = _plain(value)
+    return msgspec.json.encode(value).decode() if isinstance(value, list | dict) else value
 
 
 def _grid(title: str | None) -> Table:
@@ -161,20 +172,18 @@ def _plain(value: Any, *, people: bool = False) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if not isinstance(value, str | bytes) and isinstance(value, Iterable):
         return [_plain(item) for item in value]
-    if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+    if value is None or type(value).__name__ in ("NaTType", "NAType"):
         return None
-    if isinstance(value, pd.Timestamp):
-        value = value.to_pydatetime(warn=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, datetime) and not people:
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, pd.Timedelta):
+    if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    if hasattr(value, "item"):
-        return _plain(value.item(), people=people)
-    return None if value is pd.NA else value
+    return _plain(value.item(), people=people) if hasattr(value, "item") else value

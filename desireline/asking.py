@@ -1,0 +1,151 @@
+"""The warehouse that a query is put to: a running `up`, the data folder of a stopped one, or a URL."""
+
+import contextlib
+import fcntl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import httpx
+import psutil
+
+from desireline import children
+from desireline.errors import NoWarehouse
+from desireline.running import DataFolder
+from desireline.settings import Settings, as_environment
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_START_PATIENCE_S = 60.0
+_LOCK_PATIENCE_S = 30.0
+
+
+@contextlib.contextmanager
+def asking(settings: Settings, data: Path | None = None) -> "Iterator[Engine]":
+    """A connection to the warehouse for the time of one question.
+
+    `data` names a data folder: the running `up` is asked, else its warehouse is opened as a child for as long
+    as the question takes. Without it `warehouse_reader_url` or `warehouse_url` is asked; if neither is set, a
+    pipeline that runs on `data_dir` goes before the default URL. NoWarehouse says which one did not answer.
+    """
+    with reading_url(settings, data) as url:
+        from sqlalchemy.exc import DBAPIError
+
+        from warehouse import connect
+
+        try:
+            engine = connect(url)
+            try:
+                yield engine
+            finally:
+                engine.dispose()
+        except (DBAPIError, OSError) as error:
+            raise NoWarehouse(
+                _reason(error), where=f"the warehouse at {_without_password(url)}", remedy=_remedy(error)
+            ) from error
+
+
+@contextlib.contextmanager
+def reading_url(settings: Settings, data: Path | None = None) -> Iterator[str]:
+    """The URL of that warehouse, as a read-only user where there is one."""
+    if data is None:
+        running = None
+        if settings.warehouse_url == Settings().warehouse_url and not settings.warehouse_reader_url:
+            running = DataFolder(settings.data).alive()
+        yield running.urls.warehouse_reader if running else settings.reader_url
+        return
+    folder = DataFolder(data.expanduser().absolute())
+    if running := folder.alive():
+        yield running.urls.warehouse_reader
+        return
+    if not folder.warehouse.is_dir():
+        raise NoWarehouse(
+            f'"{folder.path}" holds no warehouse',
+            remedy="Give the folder that `desireline up --data` was given.",
+        )
+    with locked(folder, patience_s=_LOCK_PATIENCE_S), _opened(settings, folder) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def locked(folder: DataFolder, *, patience_s: float = 0) -> Iterator[BinaryIO]:
+    """Hold the data folder alone. NoWarehouse after `patience_s` if someone else does.
+
+    The system lets go of the lock when the process ends, however it ends.
+    """
+    deadline = time.monotonic() + patience_s
+    with folder.lock.open("ab") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise NoWarehouse(
+                        f'"{folder.path}" is in use by another desireline',
+                        remedy="Try again when it has ended.",
+                    ) from None
+                time.sleep(0.1)
+            else:
+                break
+        yield file
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings, folder: DataFolder) -> Iterator[str]:
+    """The warehouse of a stopped `up`, opened as a child."""
+    from desireline.ports import free_port
+
+    port = free_port()
+    folder.logs.mkdir(exist_ok=True)
+    log = folder.logs / "warehouse.log"
+    environment = {**children.environment(), **as_environment(settings)}
+    with log.open("ab") as output:
+        child = subprocess.Popen(  # noqa: S603  our own command line
+            children.command("warehouse", "serve", "--data", str(folder.path), "--port", str(port)),
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+        )
+    try:
+        _await_ping(f"http://127.0.0.1:{port}/ping", child, log)
+        yield f"http://127.0.0.1:{port}/desireline"
+    finally:
+        if child.poll() is None:
+            children.end([psutil.Process(child.pid)], patience_s=20)
+        child.wait()
+
+
+def _await_ping(url: str, child: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + _START_PATIENCE_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url, timeout=2).status_code == 200:
+                return
+        if child.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise NoWarehouse("the embedded warehouse does not start", remedy=f'"{log}" says why.')
+
+
+def _reason(error: Exception) -> str:
+    first = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return first[0].rstrip(".") if first else type(error).__name__
+
+
+def _remedy(error: Exception) -> str:
+    text = str(error)
+    if "UNKNOWN_DATABASE" in text or "UNKNOWN_TABLE" in text:
+        return "`desireline warehouse migrate` makes the tables."
+    if "refused" in text or "resolve" in text or "Max retries" in text:
+        return "Start it (`desireline up`), or say where it is with DESIRELINE_WAREHOUSE_URL or --data."
+    return "The SQL that was asked is shown by the answer's `.sql()`."
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

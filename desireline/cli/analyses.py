@@ -1,0 +1,135 @@
+"""The questions: each command parses, asks, shows. What they mean stands with the analyses in `warehouse`."""
+
+from typing import Annotated
+
+import typer
+
+from desireline.asking import asking
+from desireline.cli.options import Data, Formatted, Since, Until, settings
+from desireline.render import Format, show, show_record
+
+
+def add_to(app: typer.Typer) -> None:
+    """Every question is a command of its own."""
+    for command in (funnel, conversion, drop_offs, pain_points, customer, alerts, journey_map, summary):
+        name = {"journey_map": "map"}.get(command.__name__, command.__name__.replace("_", "-"))
+        app.command(name, rich_help_panel="Questions")(command)
+
+
+def funnel(
+    steps: Annotated[
+        list[str], typer.Argument(help="Steps, e.g. `add_to_cart[channel=web]` or `@Purchase`.")
+    ],
+    order: Annotated[
+        str,
+        typer.Option(
+            help="`ordered`: others may lie between; `strict`: none may; `any`: in whichever order."
+        ),
+    ] = "ordered",
+    within: Annotated[str, typer.Option(help="Time from the first step to the last, e.g. 30m, 7d.")] = "7d",
+    by: Annotated[str | None, typer.Option(help="Split by this field, e.g. channel.")] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Who does this between the steps is left out.")
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    data: Data = None,
+    format: Formatted = Format.table,
+) -> None:
+    """How many reach each step, in order, within a window."""
+    from warehouse import funnels
+
+    with asking(settings(), data) as connection:
+        answer = funnels.funnel(
+            connection,
+            steps,
+            order=order,
+            within=within,
+            by=by,
+            since=since,
+            until=until,
+            exclude=exclude or (),
+        )
+        show(answer, format)
+
+
+def conversion(
+    by: Annotated[
+        str, typer.Option(help="One line per `day`, or per `campaign`, `channel`, `persona`.")
+    ] = "day",
+    since: Since = None,
+    until: Until = None,
+    data: Data = None,
+    format: Formatted = Format.table,
+) -> None:
+    """How many journeys entered each phase and went on to the next."""
+    from warehouse import conversion as conversions
+
+    with asking(settings(), data) as connection:
+        show(conversions.conversion(connection, by=by, since=since, until=until), format)
+
+
+def drop_offs(
+    since: Since = None, until: Until = None, data: Data = None, format: Formatted = Format.table
+) -> None:
+    """Where journeys fell silent, what stood before, and who came back."""
+    from warehouse import drop_offs as silences
+
+    with asking(settings(), data) as connection:
+        show(silences.drop_offs(connection, since=since, until=until), format)
+
+
+def pain_points(
+    since: Since = None, until: Until = None, data: Data = None, format: Formatted = Format.table
+) -> None:
+    """What hurts: kind, phase and channel, how often and how badly."""
+    from warehouse import pain_points as pains
+
+    with asking(settings(), data) as connection:
+        show(pains.pain_points(connection, since=since, until=until), format)
+
+
+def customer(
+    identifier: Annotated[
+        str, typer.Argument(help="Any identifier: `user_id:42`, `email:a@b.org`, or its value.")
+    ],
+    data: Data = None,
+    format: Formatted = Format.table,
+) -> None:
+    """One customer's whole story, whichever of their identifiers is given."""
+    from warehouse import customers
+
+    with asking(settings(), data) as connection:
+        show(customers.customer(connection, identifier), format)
+
+
+def alerts(
+    since: Since = None, until: Until = None, data: Data = None, format: Formatted = Format.table
+) -> None:
+    """Spikes of abandonment, open and resolved."""
+    from warehouse import alerts as spikes
+
+    with asking(settings(), data) as connection:
+        show(spikes.alerts(connection, since=since, until=until), format)
+
+
+def journey_map(
+    since: Since = None,
+    until: Until = None,
+    persona: Annotated[str | None, typer.Option(help="Only journeys of this persona.")] = None,
+    data: Data = None,
+    format: Formatted = Format.table,
+) -> None:
+    """Phases with their touchpoints, emotion, pain points and drop-offs."""
+    from warehouse import journey_map as maps
+
+    with asking(settings(), data) as connection:
+        show(maps.journey_map(connection, since=since, until=until, persona=persona), format)
+
+
+def summary(data: Data = None, format: Formatted = Format.table) -> None:
+    """What the warehouse holds: touchpoints, journeys, customers, and how many were merged across channels."""
+    from warehouse import summary as counts
+
+    with asking(settings(), data) as connection:
+        show_record(counts.summary(connection), format)

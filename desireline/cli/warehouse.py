@@ -1,0 +1,67 @@
+"""The warehouse: serve the embedded one, make its tables, look at what is there."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from desireline.cli.options import Data, Formatted, settings
+from desireline.errors import UpError
+from desireline.logs import log_to_stderr
+from desireline.render import Format, show
+
+app = typer.Typer(help="The warehouse: tables, migrations, and the embedded one.", no_args_is_help=True)
+
+
+@app.command()
+def serve(
+    data: Annotated[Path | None, typer.Option("--data", help="Data folder that holds the warehouse.")] = None,
+    host: Annotated[str | None, typer.Option(help="Beyond this machine only with a password.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
+) -> None:
+    """Serve the embedded warehouse of a data folder over ClickHouse's HTTP interface."""
+    from desireline import configs
+
+    read = settings(data_dir=str(data) if data else None, warehouse_port=port)
+    log_to_stderr(read.log_level)
+    # pages and collector may listen on all addresses; the warehouse does so only when it is told itself
+    listen = host or "127.0.0.1"
+    if listen not in ("127.0.0.1", "localhost", "::1") and not read.warehouse_password:
+        raise UpError(
+            f"a warehouse that listens on {listen} needs a password",
+            remedy="Set DESIRELINE_WAREHOUSE_PASSWORD.",
+        )
+    configs.serve_warehouse(read, listen)
+
+
+@app.command()
+def migrate() -> None:
+    """Make or change the tables and views to what this version needs. Safe to run twice, and by two at once."""
+    from desireline.asking import said_clearly
+    from warehouse.migrations import migrate as bring_up_to_date
+
+    url = settings().warehouse_url
+    with said_clearly(url):
+        bring_up_to_date(url)
+
+
+@app.command()
+def status(data: Data = None, format: Formatted = Format.table) -> None:
+    """Tables with their rows and size, and the migrations that were applied."""
+    from desireline.asking import asking
+    from warehouse import status as tables
+
+    with asking(settings(), data) as connection:
+        show(tables.status(connection), format)
+
+
+@app.command()
+def ddl(
+    cluster: Annotated[
+        str | None, typer.Option(help="Name of the ClickHouse cluster: replicated, sharded.")
+    ] = None,
+) -> None:
+    """The SQL that makes the tables, for one server or for a cluster."""
+    from warehouse import ddl as dialects
+
+    print(dialects.script(cluster=cluster), end="")

@@ -1,0 +1,58 @@
+"""What each part is given: the settings, turned into the parts' own configurations."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from desireline.running import DataFolder
+from desireline.settings import Settings
+from models.errors import DesirelineError
+from models.journey_model import JourneyModel, default_model, load_model
+
+if TYPE_CHECKING:
+    from dashboards.config import DashboardsConfig
+    from ingest.config import CollectorConfig
+    from streams.config import WorkerConfig
+
+
+def journey_model(settings: Settings) -> JourneyModel:
+    """The journey model that is set, or the one we ship. JourneyModelError names file and line."""
+    if not settings.journey_model:
+        return default_model()
+    return load_model(journey_model_text(settings), where=settings.journey_model)
+
+
+def journey_model_text(settings: Settings) -> str:
+    """Its YAML. DesirelineError if it is no text."""
+    if not settings.journey_model:
+        return files("models").joinpath("templates/default.yaml").read_text()
+    try:
+        return Path(settings.journey_model).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DesirelineError(f"this is no text: {error}", where=settings.journey_model) from error
+
+
+def dashboards(settings: Settings) -> "DashboardsConfig":
+    """What the pages are given."""
+    from dashboards.config import DashboardsConfig
+
+    return DashboardsConfig(
+        warehouse_url=settings.reader_url,
+        model=journey_model(settings),
+        refresh_interval_ms=settings.refresh_interval_ms,
+    )
+
+
+def serve(app: Any, host: str, port: int) -> None:
+    """Serve an ASGI application until SIGTERM; requests that are under way are answered."""
+    import uvicorn
+
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_config=None,  # ours stands already
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+    )

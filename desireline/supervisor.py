@@ -1,0 +1,427 @@
+"""`desireline up`: the parts as children of one process, started in order, restarted, and ended without a trace.
+
+The embedded broker keeps nothing on disk. When it ends, or is renewed because of its memory, the worker and the
+republisher stop, a new broker gets its topics, and the republisher puts back what the new one lacks; the collector
+stays, since its spool keeps what is sent meanwhile.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import msgspec
+import psutil
+
+from desireline import children
+from desireline.asking import locked
+from desireline.errors import NoWarehouse, UpError
+from desireline.ports import free_port, reachable, taken
+from desireline.running import Child, DataFolder, Running, Urls
+from desireline.settings import Settings, as_environment
+
+log = logging.getLogger(__name__)
+
+LOCAL = "127.0.0.1"
+LOCAL_WRITE_KEY = "local"
+LOCAL_STRIPE_SECRET = "whsec_local"  # noqa: S105  for senders on this machine; `up` listens on loopback with it
+EMBEDDED_REBALANCE_TIMEOUT_S = 3  # the embedded broker ends a join only when this is over
+EMBEDDED_SESSION_TIMEOUT_S = 10
+
+_LOOK_EVERY_S = 0.2
+_MEMORY_EVERY_S = 5.0
+_BACKOFF_S = (0.2, 0.5, 1, 2, 5, 10, 30)  # before a restart; from the first again after a minute of health
+_HEALTHY_S = 60.0
+_LOG_LIMIT_BYTES = 50_000_000
+_END_PATIENCE_S = 15.0
+
+PORT_OPTIONS = {
+    "dashboards_port": "--port",
+    "collector_port": "--collector-port",
+    "warehouse_port": "--warehouse-port",
+    "broker_port": "--broker-port",
+    "worker_port": "--worker-port",
+}
+
+
+class Part:
+    """One child: how it is started, how one sees that it is ready, and what became of it."""
+
+    def __init__(
+        self, name: str, *arguments: str, ready: Callable[[], bool] | None = None, patience_s: float = 60
+    ) -> None:
+        self.name = name
+        self.arguments = arguments
+        self.ready = ready or (lambda: True)
+        self.patience_s = patience_s
+        self.process: subprocess.Popen[bytes] | None = None
+        self.child: Child | None = None
+        self.started_at = 0.0
+        self.failures = 0
+        self.restart_at: float | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+class Supervisor:
+    """Everything on one machine. Use it as a context: within it all parts are ready; after it none is left.
+
+    `say` is given sentences for the user. UpError if a port or the folder is taken or a part does not start.
+    """
+
+    def __init__(self, settings: Settings, *, say: Callable[[str], None], empty: bool = False) -> None:
+        self.folder = DataFolder(settings.data)
+        self.say = say
+        self._given = settings
+        self._empty = empty
+        self._parts: dict[str, Part] = {}
+        self._stopping = threading.Event()
+        self._changing = threading.RLock()  # one at a time starts, stops or renews parts
+        self._broker_baseline_bytes = 0
+        self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self._held = contextlib.ExitStack()
+        self.failure: str | None = None
+        self.settings = settings
+        self.running: Running
+
+    def __enter__(self) -> "Supervisor":
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End all children: first who takes and asks, then the worker, last broker and warehouse."""
+        self._stopping.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        with self._changing:
+            for names in (("dashboards", "collector", "republisher"), ("worker",), ("broker", "warehouse")):
+                self._end(*names)
+        self._held.close()
+
+    def restart(self, name: str) -> None:
+        """Kill one part as if it had failed; it is started again by itself. For drills and tests."""
+        child = self._parts[name].child
+        if child and (process := child.process()):
+            process.kill()
+
+    # starting
+
+    def _start(self) -> None:
+        begun = time.monotonic()
+        try:
+            self._hold_folder()
+            self.settings = self._embedded_settings()
+            self._check_ports()
+            self._write_running()
+            self._define_parts()
+            self._spawn("broker")
+            self._spawn("warehouse")
+            self._await("warehouse")
+            self._spawn("dashboards")
+            self._migrate()
+            self._await("broker")
+            self._create_topics()
+            self._spawn("collector")
+            self._spawn("worker")
+            self._await("dashboards")
+            self._await("collector")
+            self._spawn("republisher")
+            self._await("worker")
+        except psutil.Error as error:
+            raise UpError(f"a child process is not to be seen: {error}") from error
+        self._watcher.start()
+        self.say(f"everything is ready after {time.monotonic() - begun:.1f} s")
+
+    def _hold_folder(self) -> None:
+        try:
+            self.folder.create()
+        except OSError as error:
+            raise UpError(
+                f'"{self.folder.path}" cannot be written: {error.strerror}',
+                remedy="Choose another with --data.",
+            ) from error
+        try:
+            self._held.enter_context(locked(self.folder))
+        except NoWarehouse:
+            running = self.folder.alive()
+            by = f"desireline up (pid {running.supervisor.pid})" if running else "another desireline"
+            raise UpError(
+                f'{by} already works on "{self.folder.path}"',
+                remedy="End it first, or choose another folder with --data.",
+            ) from None
+        if before := self.folder.running():
+            left = [process for child in before.children if (process := child.process())]
+            if left:
+                self.say(f"ending {len(left)} processes that an earlier run on this folder left behind")
+                children.end(left, patience_s=5)
+        if self._empty:
+            for place in self.folder.path.iterdir():
+                if place.is_dir():
+                    shutil.rmtree(place)
+                elif place != self.folder.lock:
+                    place.unlink()
+            self.folder.create()
+
+    def _embedded_settings(self) -> Settings:
+        given = self._given
+        beyond = given.host not in (LOCAL, "localhost", "::1")
+        if beyond and not given.write_keys:
+            raise UpError(
+                f"listening on {given.host} lets others send, and no write key is set",
+                remedy="Set DESIRELINE_WRITE_KEYS=KEY=NAME.",
+            )
+        ports = {name: getattr(given, name) or free_port() for name in PORT_OPTIONS}
+        warehouse = f"{LOCAL}:{ports['warehouse_port']}/desireline"
+        password = f":{given.warehouse_password}" if given.warehouse_password else ""
+        default = Settings()
+        return msgspec.structs.replace(
+            given,
+            **ports,
+            data_dir=str(self.folder.path),
+            bootstrap_servers=f"{LOCAL}:{ports['broker_port']}",
+            warehouse_url=f"http://default{password}@{warehouse}",
+            warehouse_reader_url=f"http://reader{password}@{warehouse}",
+            replication_factor=1,
+            write_keys=given.write_keys or {LOCAL_WRITE_KEY: "local"},
+            stripe_secret=given.stripe_secret or ("" if beyond else LOCAL_STRIPE_SECRET),
+            broker_rebalance_timeout_s=EMBEDDED_REBALANCE_TIMEOUT_S
+            if given.broker_rebalance_timeout_s == default.broker_rebalance_timeout_s
+            else given.broker_rebalance_timeout_s,
+            session_timeout_s=EMBEDDED_SESSION_TIMEOUT_S
+            if given.session_timeout_s == default.session_timeout_s
+            else given.session_timeout_s,
+        )
+
+    def _check_ports(self) -> None:
+        for name, option in PORT_OPTIONS.items():
+            port = getattr(self.settings, name)
+            host = self.settings.host if name in ("dashboards_port", "collector_port") else LOCAL
+            if taken(port, host):
+                raise UpError(
+                    f"port {port} of {host} is taken by another program ({name.removesuffix('_port')})",
+                    remedy=f"Choose another with {option}.",
+                )
+
+    def _define_parts(self) -> None:
+        ready = self.settings
+        for part in (
+            Part("broker", "broker", ready=lambda: reachable(ready.broker_port)),
+            Part("warehouse", "warehouse", "serve", ready=_answers(ready.warehouse_port, "/ping")),
+            Part("dashboards", "dashboards", ready=_answers(ready.dashboards_port, "/healthz")),
+            Part("collector", "collector", ready=_answers(ready.collector_port, "/healthz")),
+            Part("worker", "worker", ready=_answers(ready.worker_port, "/readyz")),
+            Part("republisher", "republish"),
+        ):
+            self._parts[part.name] = part
+
+    def _migrate(self) -> None:
+        from warehouse.migrations import migrate
+
+        migrate(self.settings.warehouse_url)
+
+    def _create_topics(self) -> None:
+        from streams.topics import create_topics
+
+        create_topics(self.settings.bootstrap_servers, self.settings.partitions)
+
+    # children
+
+    def _spawn(self, name: str) -> None:
+        part = self._parts[name]
+        path = self.folder.logs / f"{name}.log"
+        with path.open("ab") as output:
+            part.process = subprocess.Popen(  # noqa: S603  our own command line
+                children.command(*part.arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**children.environment(), **as_environment(self.settings)},
+                start_new_session=True,  # Ctrl-C reaches us alone, and we end them in order
+            )
+        part.child = Child(name, part.process.pid, _created_at(part.process.pid))
+        part.started_at = time.monotonic()
+        part.restart_at = None
+        self._write_running()
+
+    def _await(self, name: str) -> None:
+        part = self._parts[name]
+        deadline = part.started_at + part.patience_s
+        while not part.ready():
+            if self._stopping.is_set():
+                return
+            if not part.alive:
+                raise UpError(
+                    f"the {name} ended while starting{self._last_words(name)}", remedy=self._see_log(name)
+                )
+            if time.monotonic() > deadline:
+                raise UpError(
+                    f"the {name} is not ready after {part.patience_s:.0f} s", remedy=self._see_log(name)
+                )
+            time.sleep(0.05)
+        log.info("%s is ready after %.1f s", name, time.monotonic() - part.started_at)
+
+    def _end(self, *names: str, patience_s: float = _END_PATIENCE_S) -> None:
+        parts = [self._parts[name] for name in names if name in self._parts]
+        there = [process for part in parts if part.child and (process := part.child.process())]
+        children.end(there, patience_s=patience_s)
+        for part in parts:
+            if part.process is not None:
+                part.process.wait()
+            part.child, part.restart_at = None, None
+        if parts and hasattr(self, "running"):
+            self._write_running()
+
+    def _see_log(self, name: str) -> str:
+        return f'"{self.folder.logs / name}.log" says more.'
+
+    def _last_words(self, name: str) -> str:
+        lines = (self.folder.logs / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        return f": {lines[-1].strip().rstrip('.')}" if lines else ""
+
+    def _write_running(self) -> None:
+        settings = self.settings
+        shown = settings.host if settings.host not in ("0.0.0.0", "::") else LOCAL  # noqa: S104  only compared
+        self.running = Running(
+            data_dir=str(self.folder.path),
+            supervisor=Child("up", os.getpid(), _created_at(os.getpid())),
+            urls=Urls(
+                pages=f"http://{shown}:{settings.dashboards_port}",
+                collector=f"http://{shown}:{settings.collector_port}",
+                warehouse=settings.warehouse_url,
+                warehouse_reader=settings.warehouse_reader_url,
+                broker=settings.bootstrap_servers,
+                worker=f"http://{LOCAL}:{settings.worker_port}",
+            ),
+            write_keys=settings.write_keys,
+            stripe_secret=settings.stripe_secret,
+            children=tuple(part.child for part in self._parts.values() if part.child),
+        )
+        self.folder.write_running(self.running)
+
+    # watching
+
+    def _watch(self) -> None:
+        memory_at = time.monotonic() + _MEMORY_EVERY_S
+        while not self._stopping.wait(_LOOK_EVERY_S):
+            try:
+                with self._changing:
+                    self._look()
+                    if time.monotonic() > memory_at:
+                        memory_at = time.monotonic() + _MEMORY_EVERY_S
+                        self._look_at_broker_memory()
+                        self._shorten_logs()
+            except Exception:  # a supervisor that ends takes all with it
+                log.exception("the supervisor's round failed; the next one tries again")
+
+    def _look(self) -> None:
+        broker = self._parts["broker"]
+        if not broker.alive and broker.restart_at is None:
+            self._plan_restart(broker)
+        if broker.restart_at is not None:
+            if time.monotonic() >= broker.restart_at:
+                self._renew_broker()
+            return
+        for part in self._parts.values():
+            if part.restart_at is not None:
+                if time.monotonic() >= part.restart_at:
+                    self._spawn(part.name)
+            elif not part.alive:
+                self._plan_restart(part)
+
+    def _plan_restart(self, part: Part) -> None:
+        lived = time.monotonic() - part.started_at
+        part.failures = 1 if lived > _HEALTHY_S else part.failures + 1
+        wait = _BACKOFF_S[min(part.failures, len(_BACKOFF_S)) - 1]
+        part.restart_at = time.monotonic() + wait
+        code = part.process.returncode if part.process else None
+        if self._stopping.is_set():
+            return
+        how = f"was killed by signal {-code}" if code and code < 0 else f"ended with code {code}"
+        self.say(
+            f"the {part.name} {how}{'' if code and code < 0 else self._last_words(part.name)}; started again"
+        )
+
+    def _renew_broker(self) -> None:
+        """A new broker in the place of the old one, and what it lacks put back."""
+        # what they have in hand is found again by comparing the spool with the warehouse
+        self._end("worker", "republisher", patience_s=3)
+        self._end("broker", patience_s=1)
+        try:
+            with self._paused("collector"):
+                self._spawn("broker")
+                self._await("broker")
+                self._create_topics()
+        except Exception:
+            log.exception("the broker does not start")
+            self._plan_restart(self._parts["broker"])
+            return
+        self._spawn("worker")
+        self._spawn("republisher")
+        self._broker_baseline_bytes = 0  # learnt when all is put back
+
+    @contextlib.contextmanager
+    def _paused(self, name: str) -> Iterator[None]:
+        """Hold a part still. The broker makes a topic that someone publishes to, with too few partitions."""
+        child = self._parts[name].child
+        process = child.process() if child else None
+        if process:
+            process.suspend()
+        try:
+            yield
+        finally:
+            if process and process.is_running():
+                process.resume()
+
+    def _look_at_broker_memory(self) -> None:
+        child = self._parts["broker"].child
+        process = child.process() if child else None
+        if process is None:
+            return
+        used = process.memory_info().rss
+        if not self._broker_baseline_bytes and self._put_back():
+            self._broker_baseline_bytes = used
+        # what is put back fills a new broker, too: renewing at less than twice that would go round for ever
+        if used > max(self.settings.broker_memory_limit_bytes, 2 * self._broker_baseline_bytes):
+            self.say(f"the broker holds {used / 1e6:,.0f} MB and is renewed")
+            self._renew_broker()
+
+    def _put_back(self) -> bool:
+        from desireline.republish import progress
+
+        now = progress(self.folder)
+        return now is not None and now.finished_at is not None
+
+    def _shorten_logs(self) -> None:
+        for path in self.folder.logs.glob("*.log"):
+            if path.stat().st_size > _LOG_LIMIT_BYTES:
+                shutil.copyfile(path, path.with_suffix(".log.1"))
+                os.truncate(path, 0)  # children append, so they go on at the new end
+
+
+def _answers(port: int, path: str) -> Callable[[], bool]:
+    def ready() -> bool:
+        try:
+            return httpx.get(f"http://{LOCAL}:{port}{path}", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    return ready
+
+
+def _created_at(pid: int) -> float:
+    created: float = psutil.Process(pid).create_time()
+    return created

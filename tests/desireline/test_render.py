@@ -1,0 +1,88 @@
+"""How answers are shown."""
+
+import io
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from desireline.render import Format, cell, duration, show
+
+ANSWER = pd.DataFrame(
+    {
+        "step": np.array([1, 2], dtype=np.uint64),
+        "name": ["add_to_cart", None],
+        "rate": [1.0, float("nan")],
+        "median_s": [90.5, float("nan")],
+        "at": [pd.Timestamp("2026-11-02 13:00", tz="UTC"), pd.NaT],
+        "amount": [Decimal("12.50"), None],
+        "kinds": [["loop", "refund"], []],
+    }
+)
+
+
+def shown(answer: pd.DataFrame, format: Format) -> str:
+    out = io.StringIO()
+    show(answer, format, to=out)
+    return out.getvalue()
+
+
+def test_json_is_an_array_of_objects_with_null_for_what_is_missing() -> None:
+    assert json.loads(shown(ANSWER, Format.json)) == [
+        {"step": 1, "name": "add_to_cart", "rate": 1.0, "median_s": 90.5, "at": "2026-11-02T13:00:00.000Z",
+         "amount": "12.50", "kinds": ["loop", "refund"]},
+        {"step": 2, "name": None, "rate": None, "median_s": None, "at": None, "amount": None, "kinds": []},
+    ]  # fmt: skip
+
+
+def test_csv_has_a_header_and_leaves_missing_values_empty() -> None:
+    lines = shown(ANSWER.drop(columns="kinds"), Format.csv).splitlines()
+    assert lines == [
+        "step,name,rate,median_s,at,amount",
+        "1,add_to_cart,1.0,90.5,2026-11-02T13:00:00.000Z,12.50",
+        "2,,,,,",
+    ]
+
+
+def test_a_table_is_for_people_and_no_wider_than_100_columns() -> None:
+    text = shown(ANSWER, Format.table)
+    assert "100.0%" in text
+    assert "1 min 30 s" in text
+    assert max(map(len, text.splitlines())) <= 100
+    wide = pd.DataFrame([{f"column_{n}": "a long text that goes on" for n in range(12)}])
+    assert max(map(len, shown(wide, Format.table).splitlines())) <= 100
+
+
+@pytest.mark.parametrize("format", Format)
+def test_an_empty_answer_is_one_too(format: Format) -> None:
+    said = shown(ANSWER[:0], format)
+    assert json.loads(said) == [] if format is Format.json else "step" in said
+
+
+DURATIONS = {
+    0: "0 ms", 0.25: "250 ms", 1: "1 s", 59.9: "59.9 s", 60: "1 min", 63: "1 min 3 s", 3_599.6: "1 h",
+    3_600: "1 h", 7_800: "2 h 10 min", 86_400: "1 d", 100_800: "1 d 4 h", -63: "−1 min 3 s",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("seconds", "text"), DURATIONS.items())
+def test_a_duration_is_said_in_its_two_nearest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+CELLS = {
+    "a count has separators": ("count", 12345, "12,345"),
+    "a rate is per cent": ("abandonment_rate", 0.1234, "12.3%"),
+    "an instant has no microseconds": ("at", datetime(2026, 11, 2, 13, tzinfo=UTC), "2026-11-02 13:00:00"),
+    "what is missing is a dash": ("anything", None, "–"),
+    "a list is one line": ("kinds", ["a", "b"], "a, b"),
+    "numpy's numbers are numbers": ("count", np.int64(7), "7"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "text"), CELLS.values(), ids=CELLS.keys())
+def test_a_cell(name: str, value: object, text: str) -> None:
+    assert cell(name, value) == text
