@@ -74,15 +74,15 @@ def ready(bootstrap_servers: str, *, within_s: float = 2.0) -> bool:
 class EmbeddedBroker:
     """A broker as a child process: `with EmbeddedBroker() as broker: … broker.bootstrap_servers`.
 
-    `port` 0 takes a free one. Within the context it answers; after it the process is gone. BrokerError if it does
-    not start within `READY_WITHIN_S`.
+    `port` 0 takes a free one. Within the context it answers; after it the process is gone.
+    BrokerError if it does not start within `READY_WITHIN_S`.
     """
 
     def __init__(self, port: int = 0) -> None:
         self._wanted = port
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
-        self._output: IO[bytes] = tempfile.TemporaryFile()
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the context
 
     @property
     def bootstrap_servers(self) -> str:
