@@ -32,6 +32,27 @@ def journey_model_text(settings: Settings) -> str:
         raise DesirelineError(f"this is no text: {error}", where=settings.journey_model) from error
 
 
+def worker(settings: Settings) -> "WorkerConfig":
+    """What the worker is given."""
+    from streams.config import WorkerConfig
+
+    return WorkerConfig(
+        bootstrap_servers=settings.bootstrap_servers,
+        model=journey_model(settings),
+        partitions=settings.partitions,
+        replication_factor=settings.replication_factor,
+        warehouse_url=settings.warehouse_url,
+        allowed_lateness_ms=settings.allowed_lateness_ms,
+        live=settings.live,
+        data_dir=str(DataFolder(settings.data).worker),
+        host=settings.host,
+        web_port=settings.worker_port or None,
+        broker_rebalance_timeout_s=settings.broker_rebalance_timeout_s,
+        session_timeout_s=settings.session_timeout_s,
+        log_level=settings.log_level.upper(),
+    )
+
+
 def dashboards(settings: Settings) -> "DashboardsConfig":
     """What the pages are given."""
     from dashboards.config import DashboardsConfig

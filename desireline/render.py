@@ -27,12 +27,14 @@ class Format(StrEnum):
     csv = "csv"
 
 
-def show(answer: "pd.DataFrame", format: Format, *, title: str | None = None, to: TextIO | None = None) -> None:
+def show(
+    answer: "pd.DataFrame", format: Format, *, title: str | None = None, to: TextIO | None = None
+) -> None:
     """Write the answer to `to` (stdout when None).
 
     JSON is an array of objects, one per row, keys in the order of the columns; instants are ISO 8601 in UTC,
-    numbers numbers, missing values null. CSV is the same with a header line, lists as JSON. A table is for people: rates in
-    per cent, durations in their nearest unit.
+    numbers numbers, missing values null. CSV is the same with a header line, lists as JSON. A table is for
+    people: rates in per cent, durations in their nearest unit.
     """
     out = to or sys.stdout
     if format is Format.json:

@@ -1,8 +1,8 @@
-"""`desireline up`: the parts as children of one process, started in order, restarted, and ended without a trace.
+"""`desireline up`: the parts as children of one process, started in order, restarted, ended without a trace.
 
-The embedded broker keeps nothing on disk. When it ends, or is renewed because of its memory, the worker and the
-republisher stop, a new broker gets its topics, and the republisher puts back what the new one lacks; the collector
-stays, since its spool keeps what is sent meanwhile.
+The embedded broker keeps nothing on disk. When it ends, or is renewed because of its memory, the worker and
+the republisher stop, a new broker gets its topics, and the republisher puts back what the new one lacks; the
+collector stays, since its spool keeps what is sent meanwhile.
 """
 
 import contextlib

@@ -128,7 +128,7 @@ def journey_map(
 
 
 def summary(data: Data = None, format: Formatted = Format.table) -> None:
-    """What the warehouse holds: touchpoints, journeys, customers, and how many were merged across channels."""
+    """What the warehouse holds: touchpoints, journeys, customers, and those merged across channels."""
     from warehouse import summary as counts
 
     with asking(settings(), data) as connection:

@@ -1,6 +1,5 @@
 """What brings touchpoints in beside the collector: files, and simulated traffic."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 

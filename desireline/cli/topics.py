@@ -1,7 +1,5 @@
 """The Kafka topics: make them, look at them."""
 
-from typing import Annotated
-
 import typer
 
 from desireline.cli.options import Data, Formatted, settings
@@ -14,11 +12,13 @@ app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
 
 @app.command()
 def create(data: Data = None) -> None:
-    """Make the topics that are missing, with their partitions and settings; never changes one that is there."""
+    """Make the topics that are missing, with their partitions and settings; none is changed."""
     from streams.topics import create_topics
 
     read = settings()
-    create_topics(bootstrap_servers(read, data), read.partitions, read.replication_factor)
+    servers = bootstrap_servers(read, data)
+    made = create_topics(servers, read.partitions, replication_factor=read.replication_factor)
+    print(f"{len(made)} topics made on {servers}" if made else f"all topics are there on {servers}")
 
 
 @app.command()
@@ -30,7 +30,12 @@ def status(data: Data = None, format: Formatted = Format.table) -> None:
     from streams.topics import topic_status
 
     read = settings()
-    show(pd.DataFrame([_line(topic) for topic in topic_status(bootstrap_servers(read, data))]), format)
+    lines = [
+        {"topic": one.topic, "partitions": one.partitions, "records": one.records, "lag": one.lag}
+        for one in topic_status(bootstrap_servers(read, data))
+    ]
+    columns = ["topic", "partitions", "records", "lag"]
+    show(pd.DataFrame(lines, columns=columns).astype({"lag": "Int64"}), format)
     folder = DataFolder((data or read.data).expanduser().absolute())
     if format is Format.table and folder.alive() and (progress := republish.progress(folder)):
         console().print(progress.sentence)

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from desireline.cli.options import settings
-from desireline.errors import UpError
 from desireline.logs import log_to_file
 from desireline.render import console
 from desireline.supervisor import Supervisor

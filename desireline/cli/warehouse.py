@@ -36,7 +36,7 @@ def serve(
 
 @app.command()
 def migrate() -> None:
-    """Make or change the tables and views to what this version needs. Safe to run twice, and by two at once."""
+    """Make or change tables and views to what this version needs. Safe to run twice."""
     from desireline.asking import said_clearly
     from warehouse.migrations import migrate as bring_up_to_date
 

@@ -7,7 +7,7 @@ import pytest
 from desireline.settings import Settings, SettingsError, as_environment, describe, read
 
 REFUSED = {
-    # what is wrong                      variable                         value            what the message says
+    # what is wrong: variable, value, what the message says
     "too small": ("DESIRELINE_PARTITIONS", "0", "a whole number from 1 to 1,024"),
     "no number": ("DESIRELINE_PARTITIONS", "many", '"many" is not allowed'),
     "no port": ("DESIRELINE_COLLECTOR_PORT", "65536", "a whole number from 0 to 65,535"),
