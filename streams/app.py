@@ -1,0 +1,162 @@
+"""The worker: a Faust app with its topics, its table and its agents. Nothing happens on import."""
+
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+from faust.tables.manager import TableManager
+from faust.web import Request, Response, View
+from prometheus_client import generate_latest, start_http_server
+
+from streams import metrics
+from streams.changelog import Households
+from streams.config import WorkerConfig
+from streams.consumer import App
+from streams.stitch import SOURCES, add_stitch_agent
+from streams.topics import CHANNEL_TOPICS, GROUP, LARGEST_MESSAGE_BYTES, create_topics
+from streams.watch import Watch
+
+log = logging.getLogger(__name__)
+
+_STREAM_BUFFER = 64
+"""Records that wait per topic; each holds hundreds of touchpoints."""
+
+
+class Worker:
+    """A Faust app, its parts, and what made it fail, if anything did."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self.config = config
+        self.failure: BaseException | None = None
+        self.app = _faust_app(config)
+        self.households = Households(self.app, config, sources=SOURCES, failed=self.failed)
+        self.app.tables.add(self.households)
+        self.stitcher = add_stitch_agent(self.app, config, self.households, self.failed)
+        if config.warehouse_url is not None:
+            # only here: the warehouse's client takes long to import, and stitching does without
+            from streams.alert import add_alert_agent
+            from streams.load import add_load_agent
+
+            add_load_agent(self.app, self.app.topics, config)
+            add_alert_agent(self.app, self.app.topics, config)
+        self._add_watch()
+        if config.web_port is not None:
+            _add_pages(self)
+
+    @property
+    def ready(self) -> bool:
+        """Whether records are being taken: partitions were assigned and the state was recovered."""
+        return bool(self.households.nodes) and not self.households.recovering and self.failure is None
+
+    async def failed(self, error: BaseException) -> None:
+        """Stop, since going on would do harm."""
+        if self.failure is None:
+            self.failure = error
+            await self.app.crash(error)
+
+    def _add_watch(self) -> None:
+        watch = Watch(
+            self.app,
+            self.households,
+            self.stitcher,
+            patience_s=self.config.recovery_patience_s,
+            failed=self.failed,
+        )
+
+        async def look() -> None:
+            await watch.run()
+
+        self.app.task(look)
+
+
+def create_app(config: WorkerConfig) -> faust.App:
+    """The Faust app of a worker, for whoever runs it in a way of their own."""
+    return Worker(config).app
+
+
+def run_worker(config: WorkerConfig) -> int:
+    """Run a worker until it is told to end (SIGTERM, SIGINT); its exit code. Creates the topics first."""
+    create_topics(config.bootstrap_servers, config.partitions, replication_factor=config.replication_factor)
+    if config.metrics_port is not None:
+        start_http_server(config.metrics_port, addr=config.host)
+    worker = Worker(config)
+    Path(config.data_dir).mkdir(parents=True, exist_ok=True)
+    runner = faust.Worker(worker.app, loglevel=None, redirect_stdouts=False, override_logging=False)
+    try:
+        runner.execute_from_commandline()
+    except SystemExit as ended:
+        if worker.failure is not None:
+            log.error("the worker failed: %s", worker.failure)
+            return 1
+        return int(ended.code or 0)
+    return 0 if worker.failure is None else 1
+
+
+def _faust_app(config: WorkerConfig) -> faust.App:
+    data_dir = Path(config.data_dir)
+    return App(
+        GROUP,
+        broker=";".join(f"kafka://{server.strip()}" for server in config.bootstrap_servers.split(",")),
+        store="memory://",
+        datadir=data_dir / "worker",
+        topic_partitions=config.partitions,
+        topic_replication_factor=config.replication_factor,
+        topic_disable_leader=True,
+        topic_allow_declare=False,  # they are created with their settings before
+        key_serializer="raw",
+        value_serializer="raw",
+        broker_session_timeout=config.session_timeout_s,
+        broker_heartbeat_interval=max(0.5, config.session_timeout_s / 10),
+        broker_rebalance_timeout=config.broker_rebalance_timeout_s,
+        broker_commit_interval=1.0,
+        broker_max_poll_interval=max(300.0, config.broker_rebalance_timeout_s),
+        broker_check_crcs=False,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 * 1024 * 1024,
+        producer_compression_type=config.compression,
+        producer_max_request_size=LARGEST_MESSAGE_BYTES,
+        producer_max_batch_size=1_000_000,
+        producer_linger=0.0,
+        stream_buffer_maxsize=_STREAM_BUFFER,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        web_enabled=config.web_port is not None,
+        web_bind=config.host,
+        web_host=config.host,
+        web_port=config.web_port or 6066,
+        web_in_thread=False,
+    )
+
+
+def _add_pages(worker: Worker) -> None:
+    app = worker.app
+
+    @app.page("/healthz")
+    async def health(view: View, request: Request) -> Response:
+        return view.json(_state(worker), status=200 if worker.failure is None else 500)
+
+    @app.page("/readyz")
+    async def readiness(view: View, request: Request) -> Response:
+        return view.json(_state(worker), status=200 if worker.ready else 503)
+
+    @app.page("/metrics")
+    async def measured(view: View, request: Request) -> Response:
+        worker.stitcher.observe()
+        return view.bytes(generate_latest(), content_type="text/plain")
+
+
+def _state(worker: Worker) -> dict[str, Any]:
+    households = worker.households
+    recovery = cast(TableManager, worker.app.tables).recovery
+    return {
+        "state": "failed" if worker.failure else "ready" if worker.ready else "recovering",
+        "failure": str(worker.failure) if worker.failure else None,
+        "partitions": sorted(households.nodes),
+        "households": sum(len(nodes.households) for nodes in households.nodes.values()),
+        "touchpoints_stitched": int(
+            sum(metrics.STITCHED.labels(topic)._value.get() for topic in CHANNEL_TOPICS)
+        ),
+        "watermarks": {str(nodes.partition): nodes.watermark.value for nodes in households.nodes.values()},
+        "recovery_entries_left": recovery.active_remaining_total() if households.recovering else 0,
+    }

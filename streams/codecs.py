@@ -1,0 +1,357 @@
+"""Records to bytes and back: touchpoints as JSON, everything of ours between the agents as MessagePack.
+
+A record of a channel's topic holds an array of elements, or one. What cannot be read is rejected alone: its
+neighbours go on.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from models.touchpoint import Clock, Element, Record, Touchpoint
+from models.verdict import Facts
+
+PART_BYTES = 500_000
+"""Elements are sent and kept in parts of at most so many bytes, unless a single one is larger."""
+FACTS_BYTES = 900_000
+FILE_HEADER = "desireline-file"
+"""Kafka header of the records of a file load: they do not move the watermark, its clock record does."""
+AGAIN_HEADER = "desireline-again"
+"""Kafka header of records that are published again after the broker lost them: said in full."""
+
+_LATEST_AT = (1 << 42) - 1  # what the version of a row holds: the year 2109
+_RAW_BYTES = 256_000
+_TIMES = ("occurred_at", "received_at", "source_updated_at", "at")
+
+_many = msgspec.json.Decoder(list[Record])
+_one = msgspec.json.Decoder(Record)
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_msgpack = msgspec.msgpack.Encoder()
+
+
+# --- what comes from outside ---
+
+
+class Unreadable(NamedTuple):
+    """An element that was not taken: its place in the record, why (of the closed list), its bytes."""
+
+    place: int
+    reason: str
+    detail: str
+    raw: bytes
+
+
+class Decoded(NamedTuple):
+    """A channel record: what could be read, in order, and what not."""
+
+    records: list[Record]
+    rejected: list[Unreadable]
+
+
+def decode(value: bytes) -> Decoded:
+    """The elements of a channel record. Times may be RFC 3339 texts as well as UTC ms."""
+    try:
+        records = _many.decode(value) if value[:1] == b"[" else [_one.decode(value)]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _decode_each(value)
+    if any(_fault(record) for record in records):
+        return _decode_each(value)
+    return Decoded(records, [])
+
+
+def _decode_each(value: bytes) -> Decoded:
+    decoded = Decoded([], [])
+    try:
+        raws = _raws.decode(value) if value.lstrip()[:1] == b"[" else [msgspec.Raw(value)]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        decoded.rejected.append(Unreadable(0, "invalid_json", str(error), value))
+        return decoded
+    for index, raw in enumerate(raws):
+        try:
+            record = _read(bytes(raw))
+        except _NotTaken as error:
+            decoded.rejected.append(Unreadable(index, error.reason, error.detail, bytes(raw)))
+        else:
+            decoded.records.append(record)
+    return decoded
+
+
+class _NotTaken(Exception):
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
+
+
+def _read(raw: bytes) -> Record:
+    try:
+        record: Record = _one.decode(raw)
+    except msgspec.ValidationError:
+        record = _read_loosely(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _NotTaken("invalid_json", str(error)) from error
+    if fault := _fault(record):
+        raise _NotTaken(*fault)
+    return record
+
+
+def _read_loosely(raw: bytes) -> Record:
+    """Foreign producers write times as text."""
+    try:
+        fields: Any = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _NotTaken("invalid_json", str(error)) from error
+    if not isinstance(fields, dict):
+        raise _NotTaken("invalid_json", "an element is an object")
+    for name in _TIMES:
+        if isinstance(fields.get(name), str):
+            fields[name] = _instant(name, fields[name])
+    try:
+        record: Record = msgspec.convert(fields, Record)
+    except msgspec.ValidationError as error:
+        raise _NotTaken(_reason(fields, str(error)), str(error)) from error
+    return record
+
+
+def _instant(name: str, text: str) -> int:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise _NotTaken("bad_timestamp", f'{name} "{text}" is no RFC 3339 time') from error
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // _MILLISECOND
+
+
+_MILLISECOND = datetime(1970, 1, 1, 0, 0, 0, 1000) - datetime(1970, 1, 1)  # noqa: DTZ001  a difference
+
+
+def _reason(fields: dict[str, Any], said: str) -> str:
+    if "schema" in said or "schema" not in fields:
+        return "unknown_type"
+    if "identifiers" in said:
+        return "missing_identity" if not fields.get("identifiers") else "invalid_field"
+    if any(f"$.{name}" in said or f"`{name}`" in said for name in _TIMES):
+        return "bad_timestamp"
+    return "invalid_field"
+
+
+def _fault(record: Record) -> tuple[str, str] | None:
+    """Why a record that could be read is not taken: nobody is found by it, or no row could hold it."""
+    if isinstance(record, Touchpoint):
+        at, received_at = record.occurred_at, record.received_at
+        if not 0 <= received_at <= _LATEST_AT:
+            return "timestamp_out_of_range", f"received_at {received_at}"
+    else:
+        at = record.at
+        if isinstance(record, Clock):
+            return None if 0 <= at <= _LATEST_AT else ("timestamp_out_of_range", f"at {at}")
+    if not 0 <= at <= _LATEST_AT:
+        return "timestamp_out_of_range", f"{at} ms"
+    if not record.identifiers:
+        return "missing_identity", "no identifiers"
+    if not record.id:
+        return "invalid_field", "id is empty"
+    for identifier in record.identifiers:
+        if not identifier.value:
+            return "missing_identity", f"{identifier.kind} is empty"
+    return None
+
+
+def encode_rejection(unreadable: Unreadable, topic: str, partition: int, offset: int, now: int) -> bytes:
+    """A record of `touchpoints.rejected`. The same fault of the same record has the same id."""
+    place = f"{topic}:{partition}:{offset}:{unreadable.place}"
+    try:
+        said: Any = msgspec.json.decode(unreadable.raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = {}
+
+    def text(name: str) -> str | None:
+        value = said.get(name) if isinstance(said, dict) else None
+        return value if isinstance(value, str) else None
+
+    return msgspec.json.encode(
+        {
+            "id": hashlib.sha256(place.encode()).hexdigest()[:32],
+            "reason": unreadable.reason,
+            "detail": unreadable.detail[:1000],
+            "source": text("source") or "kafka",
+            "source_instance": text("source_instance") or topic,
+            "channel": text("channel") or topic.rpartition(".")[2],
+            "received_at": now,
+            "attempt": 1,
+            "raw_ref": f"kafka:{place}",
+            "raw_base64": base64.b64encode(unreadable.raw).decode()
+            if len(unreadable.raw) <= _RAW_BYTES
+            else None,
+            "headers": {},
+            "sha256": hashlib.sha256(unreadable.raw).hexdigest(),
+        }
+    )
+
+
+# --- what the workers tell each other: journeys.inbox ---
+
+
+class Elements(msgspec.Struct, frozen=True, array_like=True, tag="e"):
+    """Elements for the household of the identifier `to`: forwarded, merged, or put back.
+
+    `full`: whoever gets them says everything of the household again. `watermark`: the one that the sender was
+    judged at (UTC ms), 0 for what was never judged.
+    """
+
+    to: str
+    elements: list[Element]
+    full: bool = False
+    watermark: int = 0
+
+
+class Link(msgspec.Struct, frozen=True, array_like=True, tag="l"):
+    """The identifiers `to` and `other` belong to one household."""
+
+    to: str
+    other: str
+    full: bool = False
+
+
+class Passed(msgspec.Struct, frozen=True, array_like=True, tag="w"):
+    """What happened up to `at` (UTC ms) is known: the watermark of the partition that this is sent to."""
+
+    at: int
+
+
+Message = Elements | Link | Passed
+
+_messages = msgspec.msgpack.Decoder(list[Message])
+
+
+def encode_messages(messages: Sequence[Message]) -> list[bytes]:
+    """Records of `journeys.inbox`, as few as the size allows."""
+    return list(_split(list(messages), PART_BYTES))
+
+
+def decode_messages(value: bytes) -> list[Message]:
+    """What a record of `journeys.inbox` holds."""
+    return _messages.decode(value)
+
+
+# --- the changelog of the table ---
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """The value of an entry: elements of a node, and the watermark that they were judged at elsewhere."""
+
+    elements: list[Element]
+    watermark: int = 0
+
+
+class EntryKey(msgspec.Struct, frozen=True, array_like=True):
+    """The key of a changelog entry; it identifies the entry, so that compaction never loses one.
+
+    `kind` "e": elements that the record (`topic`, `offset`) carries for `node`; "p": `node` belongs to the
+    household of `parent`; "w": the watermark of the partition, of a writer's generation (`offset`).
+    """
+
+    kind: str
+    node: str = ""
+    parent: str = ""
+    topic: str = ""
+    offset: int = 0
+    part: int = 0
+
+
+class Entry(NamedTuple):
+    """A changelog entry, as bytes."""
+
+    key: bytes
+    value: bytes
+
+
+_kept = msgspec.msgpack.Decoder(Kept)
+_entry_key = msgspec.msgpack.Decoder(EntryKey)
+
+
+def element_entries(
+    node: str, topic: str, offset: int, elements: list[Element], watermark: int
+) -> Iterator[Entry]:
+    """The entries of what one record carries for one node; a pure function of the record."""
+    for part, chunk in enumerate(parts(elements)):
+        key = EntryKey("e", node, "", topic, offset, part)
+        yield Entry(_msgpack.encode(key), _msgpack.encode(Kept(chunk, watermark)))
+
+
+def parent_entry(node: str, parent: str) -> Entry:
+    """The entry that says that `node` belongs to the household of `parent`."""
+    return Entry(_msgpack.encode(EntryKey("p", node, parent)), b"\x01")
+
+
+def watermark_entry(generation: int, watermark: int) -> Entry:
+    """The entry that keeps a partition's watermark, UTC ms.
+
+    It is of its writer's generation: what a predecessor that does not know that it is one writes late must
+    not pass for what its successor has said.
+    """
+    return Entry(_msgpack.encode(EntryKey("w", offset=generation)), _msgpack.encode(watermark))
+
+
+def decode_entry_key(key: bytes) -> EntryKey:
+    """What an entry is about."""
+    return _entry_key.decode(key)
+
+
+def decode_kept(value: bytes) -> Kept:
+    """The elements of an entry."""
+    return _kept.decode(value)
+
+
+def decode_watermark(value: bytes) -> int:
+    """The watermark of a watermark entry, UTC ms."""
+    return msgspec.msgpack.decode(value, type=int)
+
+
+def parts(elements: list[Element]) -> Iterator[list[Element]]:
+    """The elements in order, in parts of at most `PART_BYTES`."""
+    if len(elements) > 1 and len(_msgpack.encode(elements)) > PART_BYTES:
+        middle = len(elements) // 2
+        yield from parts(elements[:middle])
+        yield from parts(elements[middle:])
+    else:
+        yield elements
+
+
+# --- what is said: journeys.facts ---
+
+
+def encode_facts(facts: Facts) -> Iterator[bytes]:
+    """Records of `journeys.facts`, of at most `FACTS_BYTES` each unless a single row is larger."""
+    encoded = _msgpack.encode(facts)
+    if len(encoded) <= FACTS_BYTES:
+        yield encoded
+        return
+    rows = [(name, row) for name in _ROWS for row in getattr(facts, name)]
+    if len(rows) <= 1:
+        yield encoded
+        return
+    for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+        some = Facts()
+        for name, row in half:
+            getattr(some, name).append(row)
+        if half[-1] is rows[-1]:
+            some.watermarks = facts.watermarks  # last, since they say that all before was sent
+        yield from encode_facts(some)
+
+
+_ROWS = tuple(field for field in Facts.__struct_fields__ if field != "watermarks")
+
+
+def _split(items: list[Any], limit: int) -> Iterator[bytes]:
+    encoded = _msgpack.encode(items)
+    if len(encoded) <= limit or len(items) <= 1:
+        yield encoded
+        return
+    middle = len(items) // 2
+    yield from _split(items[:middle], limit)
+    yield from _split(items[middle:], limit)

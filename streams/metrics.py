@@ -1,0 +1,25 @@
+"""The worker's metrics, each with its unit and a sentence. No identifiers of people."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+STITCHED = Counter(
+    "desireline_touchpoints_stitched", "Elements taken from channel topics, by channel", ["topic"]
+)
+REJECTED = Counter(
+    "desireline_touchpoints_rejected", "Elements that could not be read, by reason", ["reason"]
+)
+MESSAGES = Counter("desireline_inbox_messages", "Forwards, links and merges taken from the inbox")
+SAID = Counter("desireline_verdicts_sent", "Verdicts of touchpoints sent to the facts topic")
+CHANGELOG_BYTES = Counter("desireline_changelog_bytes", "Bytes written to the changelog of households")
+RECOVERED_ENTRIES = Counter("desireline_recovered_entries", "Changelog entries read by recoveries")
+RECOVERY_LEFT = Gauge(
+    "desireline_recovery_entries_left", "Changelog entries that the present recovery has to read"
+)
+HOUSEHOLDS = Gauge("desireline_households", "Households held, by partition", ["partition"])
+WATERMARK = Gauge(
+    "desireline_watermark_seconds", "Watermark, seconds since 1970, by partition", ["partition"]
+)
+LAG = Gauge("desireline_lag_records", "Records not taken yet, by topic", ["topic"])
+CHECKPOINT_SECONDS = Histogram(
+    "desireline_checkpoint_seconds", "Seconds from taking records to their release"
+)

@@ -1,0 +1,405 @@
+"""Who owns a household across partitions: messages in, effects out. Pure; it knows neither Faust nor a clock.
+
+A *node* is an identifier in the partition that its key falls into: a *root*, which owns a household, or an
+*alias*, which belongs to the household of a stronger identifier. State is a set that only grows, so repeats,
+any order, replays after a crash and a predecessor that does not know that it is one do no harm. Three rules
+keep what is *said* right as well:
+
+1. A record that a predecessor may have handled makes the whole household be said again (`full`), wherever it
+   is forwarded to.
+2. So does a merge, and what is put back after it was lost.
+3. A replayed record sends its links, merges and forwards again.
+
+Whatever was handed out must be durable before the offset of the record that caused it is committed; what
+`receive` leaves to be said, `judge` and `say_all` hand out.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from models.fold import Household
+from models.identifier import IdentifierOrder
+from models.journey_model import JourneyModel
+from models.routing import partition_of, routing_key
+from models.touchpoint import Clock, Element, Record, Touchpoint
+from models.verdict import Facts
+from models.watermark import Watermark
+from streams import codecs
+from streams.codecs import Elements, Entry, Link, Message, Passed
+from streams.deadlines import Deadlines
+
+_BEFORE_ALL = -1
+
+
+class Position(NamedTuple):
+    """Where a record stands in the topics that are read."""
+
+    topic: str
+    offset: int
+
+
+class Effects(NamedTuple):
+    """What a record causes: changelog entries, and messages by the partition they go to."""
+
+    entries: list[Entry]
+    messages: dict[int, list[Message]]
+
+
+class Nodes:
+    """All nodes of one partition.
+
+    Filled by `load` from the changelog, then `recovered`, then `guard`; from then on `receive`.
+    """
+
+    def __init__(
+        self, partition: int, partitions: int, model: JourneyModel, *, allowed_lateness_ms: int | None = None
+    ) -> None:
+        self.partition = partition
+        self.partitions = partitions
+        self.watermark = Watermark(
+            model.allowed_lateness_ms if allowed_lateness_ms is None else allowed_lateness_ms,
+            model.clock_tolerance_ms,
+        )
+        self.households: dict[str, Household] = {}  # by root
+        self.parents: dict[str, str] = {}  # alias -> a stronger identifier
+        self._left: dict[str, Elements] = {}  # alias -> what it held as a root; a replay sends it again
+        self._model = model
+        self._rank = model.identifier_order.rank
+        self._deadlines = Deadlines()
+        self._unsaid: dict[str, None] = {}  # roots with something new, in the order of arrival
+        self._full: dict[str, None] = {}  # roots of which everything is to be said
+        self._changed: dict[str, None] = {}  # roots whose journey rows wait
+        self._guarded: dict[
+            str, int
+        ] = {}  # topic -> offset below which a predecessor may have handled records
+        self._full_to: dict[str, int] = {}
+        self._next: dict[str, int] = {}  # topic -> offset of the next record
+        self._watermark_generation = -1
+        self.generation = 0
+        self.trusting = False
+
+    # --- taking over a partition ---
+
+    def load(self, key: bytes, value: bytes | None) -> None:
+        """An entry of the changelog. None as its value: it was trimmed."""
+        if value is None:
+            return
+        about = codecs.decode_entry_key(key)
+        if about.kind == "e":
+            kept = codecs.decode_kept(value)
+            household = self.households.get(about.node) or self._new(about.node)
+            household.add(kept.elements)
+            household.watermark = max(household.watermark, kept.watermark)
+        elif about.kind == "p":
+            parent = self.parents.get(about.node, about.parent)
+            self.parents[about.node] = min(parent, about.parent, key=self._rank)
+        elif about.kind == "w" and about.offset >= self._watermark_generation:
+            # of the latest generation only; within one it does not fall
+            if about.offset > self._watermark_generation:
+                self.watermark.value = 0
+            self._watermark_generation = about.offset
+            self.watermark.clock(codecs.decode_watermark(value))
+
+    def recovered(self) -> Iterator[int]:
+        """The changelog was read: judge what was loaded, silently, since it was said before or is replayed.
+
+        Yields now and then how many households are left, for who has other work to do, too.
+        """
+        for node in self.parents.keys() & self.households.keys():
+            self._leave(node)
+        for left, household in zip(range(len(self.households), 0, -1), self.households.values(), strict=True):
+            household.judge(self.watermark.value)
+            self._deadlines.set(household.household_id, household.next_deadline())
+            if left % 256 == 0:
+                yield left
+
+    def guard(
+        self,
+        ends: Mapping[str, int],
+        begins: Mapping[str, int],
+        *,
+        generation: int = 0,
+        trusting: bool = False,
+    ) -> None:
+        """From now on records are received. `ends`: where the topics ended when the partition was assigned.
+
+        `begins`: the offsets committed. What lies between them may have been handled by a predecessor; and
+        until `trust` it may go on handling more, unless `trusting` says that there is none.
+        """
+        self._guarded = dict(ends)
+        self._full_to = dict(ends)
+        self._next = dict(begins)
+        self.generation = generation
+        self.trusting = trusting
+
+    def trust(self, ends: Mapping[str, int]) -> None:
+        """No predecessor is at work any more. `ends`: where the topics end now."""
+        self._full_to = {topic: max(at, self._full_to.get(topic, 0)) for topic, at in ends.items()}
+        self.trusting = True
+
+    # --- records ---
+
+    def receive(
+        self,
+        records: Iterable[Record],
+        at: Position,
+        *,
+        moves_watermark: bool = True,
+        again: bool = False,
+        now: int | None = None,
+    ) -> Effects:
+        """A record of a channel. `moves_watermark` False: of a file load, whose clock record alone does.
+
+        `again`: it was published before, to a broker that lost it. `now`: the wall clock where it is known; a
+        touchpoint that says it was received later moves no watermark.
+        """
+        given: dict[str, list[Element]] = {}
+        order = self._model.identifier_order
+        latest = None if now is None else now + self._model.clock_tolerance_ms
+        observe = self.watermark.observe
+        for record in records:
+            if isinstance(record, Clock):
+                self.watermark.clock(record.at if latest is None else min(record.at, latest))
+                continue
+            if (
+                moves_watermark
+                and isinstance(record, Touchpoint)
+                and (latest is None or record.received_at <= latest)
+            ):
+                observe(record)
+            identifiers = record.identifiers
+            key = identifiers[0].key if len(identifiers) == 1 else routing_key(identifiers, order)
+            if key in given:
+                given[key].append(record)
+            else:
+                given[key] = [record]
+        handling = self._handling(at)
+        for key, elements in given.items():
+            handling.elements(key, elements, again or handling.full, 0)
+        return handling.done()
+
+    def receive_messages(self, messages: Iterable[Message], at: Position) -> Effects:
+        """A record of the inbox."""
+        handling = self._handling(at)
+        for message in messages:
+            full = handling.full or message.full if not isinstance(message, Passed) else False
+            if isinstance(message, Link):
+                handling.link(message.to, message.other, full)
+            elif isinstance(message, Elements):
+                handling.elements(message.to, message.elements, full, message.watermark)
+            else:
+                self.watermark.clock(message.at)
+        return handling.done()
+
+    # --- saying ---
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is left to be said."""
+        return bool(self._full or self._changed) or self.has_news
+
+    @property
+    def has_news(self) -> bool:
+        """Whether `judge` may say something."""
+        return bool(self._unsaid) or self._deadlines.before(self.watermark.value)
+
+    def judge(self) -> Facts:
+        """Say what is new, journey rows apart, and what the watermark fired."""
+        watermark = self.watermark.value
+        for household_id in self._deadlines.due(watermark):
+            if household_id in self.households:
+                self._unsaid[household_id] = None
+        said = Facts()
+        for household_id in self._unsaid:
+            if household_id not in self._full:
+                household = self.households[household_id]
+                _append(said, household.judge(watermark, journeys=False))
+                self._changed[household_id] = None
+                self._deadlines.set(household_id, household.next_deadline())
+        self._unsaid = {}
+        return said
+
+    def say_all(self) -> Facts:
+        """Say everything that is owed: what is new, full households, rows of the journeys that changed."""
+        said = self.judge()
+        watermark = self.watermark.value
+        for household_id in self._full:
+            household = self.households[household_id]
+            _append(said, household.judge(watermark, full=True))
+            self._changed.pop(household_id, None)
+            self._deadlines.set(household_id, household.next_deadline())
+        for household_id in self._changed:
+            said.journeys.extend(self.households[household_id].journey_rows())
+        self._full, self._changed = {}, {}
+        said.watermarks[self.partition] = watermark
+        return said
+
+    def settled(self) -> None:
+        """What was received may be committed: what is kept for replays is forgotten, once none is to come."""
+        if self._left and all(self._next.get(topic, 0) >= end for topic, end in self._guarded.items()):
+            self._left = {}
+
+    # --- inside ---
+
+    def _handling(self, at: Position) -> "_Handling":
+        self._next[at.topic] = at.offset + 1
+        replay = at.offset < self._guarded.get(at.topic, _BEFORE_ALL)
+        full = not self.trusting or at.offset < self._full_to.get(at.topic, _BEFORE_ALL)
+        return _Handling(self, at, replay, full)
+
+    def _new(self, node: str) -> Household:
+        household = self.households[node] = Household(node, self._model)
+        return household
+
+    def _leave(self, node: str) -> Elements | None:
+        """A root became an alias: what it held, for its parent."""
+        household = self.households.pop(node, None)
+        self._unsaid.pop(node, None)
+        self._full.pop(node, None)
+        self._changed.pop(node, None)
+        self._deadlines.set(node, None)
+        if household is None or not household.count:
+            return None
+        held = Elements(self.parents[node], list(household.elements()), True, household.watermark)
+        self._left[node] = held
+        return held
+
+
+class _Handling:
+    """One record on its way through the nodes of a partition."""
+
+    __slots__ = ("_at", "_effects", "_kept", "_nodes", "full", "replay")
+
+    def __init__(self, nodes: Nodes, at: Position, replay: bool, full: bool) -> None:
+        self._nodes = nodes
+        self._at = at
+        self.replay = replay
+        self.full = full
+        self._effects = Effects([], {})
+        self._kept: dict[str, tuple[list[Element], int]] = {}
+
+    def done(self) -> Effects:
+        """The effects, with one entry for all that the record carries for a node."""
+        for node, (elements, watermark) in self._kept.items():
+            self._effects.entries.extend(
+                codecs.element_entries(node, self._at.topic, self._at.offset, elements, watermark)
+            )
+        return self._effects
+
+    def elements(self, to: str, elements: list[Element], full: bool, watermark: int) -> None:
+        """Elements for the node `to`: for its household, or to be forwarded."""
+        nodes = self._nodes
+        household = nodes.households.get(to)
+        if household is None:
+            if to in nodes.parents:
+                parent = nodes.parents[to]
+                self._send(parent, Elements(parent, elements, full, watermark))
+                return
+            if partition_of(to, nodes.partitions) != nodes.partition:
+                self._send(to, Elements(to, elements, full, watermark))  # a foreign producer's
+                return
+            household = nodes._new(to)
+        known = household.identifiers()
+        new = household.add(elements)
+        if watermark > household.watermark:
+            household.watermark = watermark
+        if to in self._kept:
+            before, before_watermark = self._kept[to]
+            self._kept[to] = [*before, *elements], max(watermark, before_watermark)
+        else:
+            self._kept[to] = elements, watermark
+        if full:
+            nodes._full[to] = None
+        elif new:
+            nodes._unsaid[to] = None
+        linked: set[str] = set()
+        for element in elements if self.replay else new:
+            for identifier in element.identifiers:
+                other = identifier.key
+                if other != to and other not in linked and (self.replay or other not in known):
+                    linked.add(other)
+                    self._send(other, Link(other, to, full))
+
+    def link(self, to: str, other: str, full: bool) -> None:
+        """`to` and `other` belong to one household; the weaker one becomes an alias of the stronger one."""
+        if to == other:
+            return
+        nodes = self._nodes
+        rank = nodes._rank
+        parent = nodes.parents.get(to)
+        if parent is not None:
+            if self.replay and to in nodes._left:
+                self._merge(msgspec.structs.replace(nodes._left[to], to=parent))
+            if parent != other:
+                weaker, stronger = sorted((parent, other), key=rank, reverse=True)
+                self._send(weaker, Link(weaker, stronger, full))
+            return
+        if rank(to) < rank(other):
+            if to not in nodes.households:
+                nodes._new(to)
+            self._send(other, Link(other, to, full))
+            return
+        nodes.parents[to] = other
+        self._effects.entries.append(codecs.parent_entry(to, other))
+        held = nodes._leave(to)
+        if held is not None:
+            self._merge(held)
+
+    def _merge(self, held: Elements) -> None:
+        for part in codecs.parts(held.elements):
+            self._send(held.to, msgspec.structs.replace(held, elements=part))
+
+    def _send(self, to: str, message: Message) -> None:
+        self._effects.messages.setdefault(partition_of(to, self._nodes.partitions), []).append(message)
+
+
+def _append(said: Facts, more: Facts) -> None:
+    said.touchpoints.extend(more.touchpoints)
+    if more.journeys:
+        said.journeys.extend(more.journeys)
+    if more.identities:
+        said.identities.extend(more.identities)
+    if more.conflicts:
+        said.conflicts.extend(more.conflicts)
+    if more.identifications:
+        said.identifications.extend(more.identifications)
+    if more.corrections:
+        said.corrections.extend(more.corrections)
+    if more.duplicates:
+        said.duplicates.extend(more.duplicates)
+
+
+# --- putting back what the broker lost ---
+
+
+class InboxRecord(NamedTuple):
+    """A record for `journeys.inbox`."""
+
+    partition: int
+    key: bytes
+    value: bytes
+
+
+def encode_put_back(
+    elements: Iterable[Element], order: IdentifierOrder, partitions: int
+) -> list[InboxRecord]:
+    """Records that put elements back into the state after the broker lost it, each said in full again."""
+    given: dict[str, list[Element]] = {}
+    for element in elements:
+        given.setdefault(routing_key(element.identifiers, order), []).append(element)
+    messages: dict[int, list[Message]] = {}
+    for key, some in given.items():
+        for part in codecs.parts(some):
+            messages.setdefault(partition_of(key, partitions), []).append(Elements(key, part, True))
+    return [
+        InboxRecord(partition, b"", value)
+        for partition, some_messages in messages.items()
+        for value in codecs.encode_messages(some_messages)
+    ]
+
+
+def encode_watermark(partition: int, watermark: int) -> InboxRecord:
+    """The record that tells a partition its watermark (UTC ms) after the broker lost it."""
+    return InboxRecord(partition, b"", codecs.encode_messages([Passed(watermark)])[0])
