@@ -119,17 +119,28 @@ class Watch:
 
     async def _look(self) -> None:
         if self._households.recovering:
-            self._progress = {key: at for key, at in self._progress.items() if key == "recovery"} recovery =
-            cast(TableManager, self._app.tables).recovery read = sum(offset or 0 for offset in
-            recovery.active_offsets.values()) self._must_move("recovery", (self._households.generation, read,
-            self._folded()), "the recovery of the state does not get on") return self._stitcher.observe()
-            self._progress.pop("recovery", None) committed = cast(Consumer,
-            self._app.consumer)._committed_offset for tp, released in self._stitcher.released.items(): stands
-            = committed.get(tp) or 0 if stands < released: self._must_move( ("commit", tp), stands,
-            f"{tp.topic} partition {tp.partition} is not committed" ) else: self._progress.pop(("commit",
-            tp), None) for tp, left in (await self._stitcher.lag()).items(): if left > 0: due =
-            self._stitcher.next_of(tp) self._must_move(("read", tp), due, f"{tp.topic} partition
-            {tp.partition} is not read") else: self._progress.pop(("read", tp), None)
+            self._progress = {key: at for key, at in self._progress.items() if key == "recovery"}
+            recovery = cast(TableManager, self._app.tables).recovery
+            read = sum(offset or 0 for offset in recovery.active_offsets.values())
+            complaint = "the recovery of the state does not get on"
+            self._must_move("recovery", (self._households.generation, read, self._folded()), complaint)
+            return
+        self._stitcher.observe()
+        self._progress.pop("recovery", None)
+        committed = cast(Consumer, self._app.consumer)._committed_offset
+        for tp, released in self._stitcher.released.items():
+            stands = committed.get(tp) or 0
+            if stands < released:
+                complaint = f"{tp.topic} partition {tp.partition} is not committed"
+                self._must_move(("commit", tp), stands, complaint)
+            else:
+                self._progress.pop(("commit", tp), None)
+        for tp, left in (await self._stitcher.lag()).items():
+            if left > 0:
+                complaint = f"{tp.topic} partition {tp.partition} is not read"
+                self._must_move(("read", tp), self._stitcher.next_of(tp), complaint)
+            else:
+                self._progress.pop(("read", tp), None)
 
     def _folded(self) -> int:
         return sum(len(nodes.households) for nodes in self._households.nodes.values())
