@@ -407,7 +407,10 @@ def _content_type(form: str) -> bytes:
         "JSONEachRow": b"application/x-ndjson; charset=UTF-8",
         "CSV": b"text/csv; charset=UTF-8; header=absent",
         "CSVWithNames": b"text/csv; charset=UTF-8; header=present",
-    }.get(form, b"text/tab-separated-values; charset=UTF-8" if "Separated" in form else b"text/plain; charset=UTF-8")
+    }.get(
+        form,
+        b"text/tab-separated-values; charset=UTF-8" if "Separated" in form else b"text/plain; charset=UTF-8",
+    )
 
 
 async def _read(scope: Scope, receive: Any) -> Request | None:
@@ -433,7 +436,9 @@ async def _form(content_type: str, body: bytes) -> dict[str, str]:
     import email.policy
     from email.parser import BytesParser
 
-    parsed = BytesParser(policy=email.policy.HTTP).parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
+    parsed = BytesParser(policy=email.policy.HTTP).parsebytes(
+        b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body
+    )
     fields = {}
     for part in parsed.iter_parts():
         name = part.get_param("name", header="content-disposition")
@@ -442,7 +447,9 @@ async def _form(content_type: str, body: bytes) -> dict[str, str]:
     return fields
 
 
-async def _respond(send: Any, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+async def _respond(
+    send: Any, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None
+) -> None:
     start = [(b"content-type", b"text/plain; charset=UTF-8"), *(headers or [])]
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": body})
@@ -458,10 +465,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="warehouse.embedded", description="ClickHouse over HTTP, embedded.")
     parser.add_argument("--path", required=True, help="data folder")
     parser.add_argument("--port", type=int, default=8123)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; beyond loopback a password is needed")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; beyond loopback a password is needed"
+    )
     parser.add_argument("--password", default=os.environ.get("DESIRELINE_WAREHOUSE_PASSWORD", ""))
     parser.add_argument("--reader-password", default="")
-    parser.add_argument("--memory-bytes", type=int, default=Limits().memory_bytes, help="what one query may take")
+    parser.add_argument(
+        "--memory-bytes", type=int, default=Limits().memory_bytes, help="what one query may take"
+    )
     said = parser.parse_args(arguments)
     try:
         serve(
@@ -499,7 +510,10 @@ def serve(
         )
     Path(path).mkdir(parents=True, exist_ok=True)
     server = Server(
-        str(Path(path).absolute()), password=password, reader_password=reader_password or password, limits=limits
+        str(Path(path).absolute()),
+        password=password,
+        reader_password=reader_password or password,
+        limits=limits,
     )
     # a relative name where a table belongs would be looked for as a file in the working folder
     with tempfile.TemporaryDirectory(prefix="desireline-empty-") as empty:
@@ -560,7 +574,16 @@ class EmbeddedWarehouse:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self.port = probe.getsockname()[1]
-        command = [sys.executable, "-P", "-m", "warehouse.embedded", "--path", self.path, "--port", str(self.port)]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "warehouse.embedded",
+            "--path",
+            self.path,
+            "--port",
+            str(self.port),
+        ]
         self._process = subprocess.Popen([*command, *self._options], stderr=subprocess.PIPE)  # noqa: S603
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:

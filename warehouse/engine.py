@@ -20,6 +20,11 @@ from warehouse.read_only import refuse_what_reads_the_machine
 _CODE = re.compile(r"Code: (\d+)")
 _STREAMED = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH)\b", re.IGNORECASE | re.DOTALL)
 _NAME = re.compile(r"\w+")
+# their pieces may simply follow each other; every other format has a beginning and an end
+_PIECEWISE = frozenset(
+    "Native RowBinary TabSeparated TSV TabSeparatedRaw TSVRaw CSV JSONEachRow JSONCompactEachRow JSONStringsEachRow "
+    "LineAsString RawBLOB".split()
+)
 
 
 class Access(Enum):
@@ -57,13 +62,16 @@ class Query:
     def chunks(self, form: str, parameters: Mapping[str, str]) -> Iterator[bytes]:
         """Run it; pieces of the answer in `form`, as the engine makes them. EngineError where it fails."""
         connection = self._handle.connection
-        if _STREAMED.match(self._text) is None:
+        selects = _STREAMED.match(self._text) is not None
+        # the mark is how the query is found again among those that run
+        marked = f"{self._text.rstrip().rstrip(';')}\n-- {self._mark}" if selects else self._text
+        if not selects or form not in _PIECEWISE:
             with _as_ours():
-                result = connection.query(self._text, form, params=dict(parameters))
+                result = connection.query(marked, form, params=dict(parameters))
+            self.rows_read = result.rows_read()
+            self.bytes_read = result.bytes_read()
             yield result.bytes() or b""
             return
-        # the mark is how the query is found again among those that run
-        marked = f"{self._text}\n-- {self._mark}"
         with _as_ours():
             streaming = connection.send_query(marked, form, params=dict(parameters))
         try:
@@ -113,7 +121,9 @@ class Handle:
         for name, value in settings.items():
             if self._set.get(name) != value:
                 if not _NAME.fullmatch(name):
-                    raise EngineError(f"Code: 115. DB::Exception: Unknown setting {name!r}. (UNKNOWN_SETTING)")
+                    raise EngineError(
+                        f"Code: 115. DB::Exception: Unknown setting {name!r}. (UNKNOWN_SETTING)"
+                    )
                 literal = value.replace("\\", "\\\\").replace("'", "\\'")
                 self._run(f"SET {name} = '{literal}'")
                 self._set[name] = value
@@ -151,7 +161,9 @@ class Engine:
         elif ";" in text.rstrip("; \t\r\n"):
             # the engine would run one after another; ClickHouse over HTTP takes one
             with _as_ours():
-                handle.connection.query("SELECT formatQuery({text:String})", "TSV", params={"text": escaped(text)})
+                handle.connection.query(
+                    "SELECT formatQuery({text:String})", "TSV", params={"text": escaped(text)}
+                )
         if "outfile" in text.lower():
             raise EngineError("Code: 1. DB::Exception: INTO OUTFILE is not for clients. (UNSUPPORTED_METHOD)")
         return Query(self, handle, text)

@@ -18,7 +18,9 @@ _HARMLESS = frozenset(
     "merge loop timeSeriesData timeSeriesMetrics timeSeriesSamples timeSeriesSelector timeSeriesTags "
     "mergeTreeIndex mergeTreeProjection viewExplain viewIfPermitted dictionary fuzzQuery primes".split()
 )
-_HARMFUL = frozenset({"file", "catboostEvaluate", "sleep", "sleepEachRow", "addressToLine", "addressToLineWithInlines"})
+_HARMFUL = frozenset(
+    {"file", "catboostEvaluate", "sleep", "sleepEachRow", "addressToLine", "addressToLineWithInlines"}
+)
 _table_functions: set[str] = set()
 
 
@@ -53,4 +55,6 @@ def refuse_what_reads_the_machine(connection: Any, text: str) -> None:
 
 
 def _refusal(why: str) -> Refused:
-    return Refused(f"Code: 164. DB::Exception: reader: Cannot execute query in readonly mode: {why}. (READONLY)")
+    return Refused(
+        f"Code: 164. DB::Exception: reader: Cannot execute query in readonly mode: {why}. (READONLY)"
+    )

@@ -1,0 +1,61 @@
+"""Numbered migrations: each runs once per warehouse, in order; running `migrate` again changes nothing."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from warehouse import ddl
+from warehouse.connection import DATABASE, client
+
+READER = "reader"
+_ACCESS_DENIED = 497
+
+
+def _0001_tables_and_views(connection: Client) -> None:
+    for statement in ddl.statements():
+        connection.command(statement)
+
+
+def _0002_read_only_user(connection: Client) -> None:
+    """Where the engine keeps users. The embedded warehouse has its reader built in."""
+    try:
+        connection.command(f"CREATE ROLE IF NOT EXISTS {READER}_role SETTINGS readonly = 1")
+        connection.command(f"GRANT SELECT, SHOW ON {DATABASE}.* TO {READER}_role")
+    except DatabaseError as error:
+        if f"Code: {_ACCESS_DENIED}" not in str(error):
+            raise
+
+
+MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
+    (1, "tables and views", _0001_tables_and_views),
+    (2, "read-only role", _0002_read_only_user),
+)
+
+
+def migrate(url: str) -> list[int]:
+    """Bring the warehouse at `url` up to date; the numbers of the migrations that were applied now."""
+    connection = client(url, database="")
+    try:
+        applied = _applied(connection)
+        done = []
+        for number, name, apply in MIGRATIONS:
+            if number in applied:
+                continue
+            apply(connection)
+            connection.insert(
+                f"{DATABASE}.migrations",
+                [[number, name, datetime.now(UTC)]],
+                column_names=["number", "name", "applied_at"],
+            )
+            done.append(number)
+        return done
+    finally:
+        connection.close()
+
+
+def _applied(connection: Client) -> set[int]:
+    if not connection.command(f"EXISTS TABLE {DATABASE}.migrations"):
+        return set()
+    return {row[0] for row in connection.query(f"SELECT number FROM {DATABASE}.migrations FINAL").result_rows}  # noqa: S608
