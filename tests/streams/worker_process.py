@@ -1,4 +1,5 @@
-"""A worker as a process of its own, for tests that kill it: `worker_process.py BOOTSTRAP PARTITIONS [NAME=VALUE …]`."""
+"""A worker as a process of its own, for tests that kill it: `worker_process.py BOOTSTRAP PARTITIONS
+[NAME=VALUE …]`."""
 
 import logging
 import sys

@@ -1,0 +1,28 @@
+"""Streamed equals batch, whatever the order, the crashes, the zombies, and if the whole broker is lost
+midway.
+
+`PROTOCOL_SEEDS=100000` looks longer; `PROTOCOL_FIRST_SEED` repeats one.
+"""
+
+import os
+
+import pytest
+
+from tests.histories import MODEL, NOON
+from tests.streams.scheduler import differences
+
+SEEDS = int(os.environ.get("PROTOCOL_SEEDS", "300"))
+FIRST_SEED = int(os.environ.get("PROTOCOL_FIRST_SEED", "0"))
+CHUNKS = 6
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_what_stands_in_the_end_is_what_the_batch_says(chunk: int) -> None:
+    for seed in range(FIRST_SEED + chunk, FIRST_SEED + SEEDS, CHUNKS):
+        _, wrong = differences(seed, MODEL, NOON)
+        assert not wrong, f"seed {seed}"
+
+
+def test_the_scheduler_does_crash_and_lose_and_leave_zombies() -> None:
+    happened = [differences(seed, MODEL, NOON)[0] for seed in range(FIRST_SEED, FIRST_SEED + 60)]
+    assert all(sum(stats[what] for stats in happened) > 5 for what in ("crashes", "zombies", "losses"))
