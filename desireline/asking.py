@@ -31,21 +31,30 @@ def asking(settings: Settings, data: Path | None = None) -> "Iterator[Engine]":
     as the question takes. Without it `warehouse_reader_url` or `warehouse_url` is asked; if neither is set, a
     pipeline that runs on `data_dir` goes before the default URL. NoWarehouse says which one did not answer.
     """
-    with reading_url(settings, data) as url:
-        from sqlalchemy.exc import DBAPIError
-
+    with reading_url(settings, data) as url, said_clearly(url):
         from warehouse import connect
 
+        engine = connect(url)
         try:
-            engine = connect(url)
-            try:
-                yield engine
-            finally:
-                engine.dispose()
-        except (DBAPIError, OSError) as error:
-            raise NoWarehouse(
-                _reason(error), where=f"the warehouse at {_without_password(url)}", remedy=_remedy(error)
-            ) from error
+            yield engine
+        finally:
+            engine.dispose()
+
+
+@contextlib.contextmanager
+def said_clearly(url: str) -> Iterator[None]:
+    """What the warehouse's client raises, as NoWarehouse in one sentence."""
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except BrokenPipeError:  # of our own output
+        raise
+    except (DBAPIError, ClickHouseError, OSError) as error:
+        raise NoWarehouse(
+            _reason(error), where=f"the warehouse at {_without_password(url)}", remedy=_remedy(error)
+        ) from error
 
 
 @contextlib.contextmanager

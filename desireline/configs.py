@@ -44,7 +44,7 @@ def worker(settings: Settings) -> "WorkerConfig":
         warehouse_url=settings.warehouse_url,
         allowed_lateness_ms=settings.allowed_lateness_ms,
         live=settings.live,
-        data_dir=str(DataFolder(settings.data).worker),
+        data_dir=str(settings.data),
         host=settings.host,
         web_port=settings.worker_port or None,
         broker_rebalance_timeout_s=settings.broker_rebalance_timeout_s,
@@ -61,6 +61,20 @@ def dashboards(settings: Settings) -> "DashboardsConfig":
         warehouse_url=settings.reader_url,
         model=journey_model(settings),
         refresh_interval_ms=settings.refresh_interval_ms,
+    )
+
+
+def serve_warehouse(settings: Settings, host: str) -> None:
+    """Serve the warehouse of the data folder until SIGTERM. DesirelineError if it is open elsewhere."""
+    from warehouse.embedded import Limits, serve
+
+    limit = settings.query_memory_limit_bytes
+    serve(
+        str(DataFolder(settings.data).warehouse),
+        host=host,
+        port=settings.warehouse_port,
+        password=settings.warehouse_password,
+        limits=Limits(memory_bytes=limit, reader_memory_bytes=limit // 2),
     )
 
 

@@ -21,21 +21,15 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """For people."""
-        again = f"{self.published_again:,} touchpoints were published again from the spool; " * bool(
-            self.published_again
-        )
+        again = f"{self.published_again:,} touchpoints of the spool were published again"
         if self.step == "spool":
-            return (
-                f"looking for touchpoints that the spool holds and the warehouse lacks ({again or 'none yet; '}".rstrip(
-                    "; "
-                )
-                + ")"
-            )
-        share = self.put_back / self.to_put_back if self.to_put_back else 1.0
+            return f"comparing the spool with the warehouse: {again}"
+        first = f"{again}; " if self.published_again else ""
         if self.finished_at is None:
-            return f"{again}putting back {self.put_back:,} of {self.to_put_back:,} touchpoints ({share:.0%})"
-        took = (self.finished_at - self.started_at) / 1000
-        return f"{again}{self.put_back:,} touchpoints were put back in {took:.1f} s"
+            share = self.put_back / self.to_put_back if self.to_put_back else 1.0
+            return f"{first}putting back {self.put_back:,} of {self.to_put_back:,} touchpoints ({share:.0%})"
+        took_s = (self.finished_at - self.started_at) / 1000
+        return f"{first}{self.put_back:,} touchpoints were put back in {took_s:.1f} s"
 
 
 def read(folder: DataFolder) -> Progress | None:

@@ -111,8 +111,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     broker_memory_limit_bytes: Annotated[
         int, _says("memory of the embedded broker from which on it is renewed, bytes", ge=50_000_000)
     ] = 1_500_000_000
-    warehouse_memory_limit_bytes: Annotated[
-        int, _says("memory that queries of the embedded warehouse may take together, bytes", ge=100_000_000)
+    query_memory_limit_bytes: Annotated[
+        int, _says("memory that one query of the embedded warehouse may take, bytes", ge=100_000_000)
     ] = 4_000_000_000
     warehouse_password: Annotated[
         str, _says("password of the embedded warehouse, needed when it listens beyond this machine")

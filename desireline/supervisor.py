@@ -18,7 +18,7 @@ import httpx
 import msgspec
 import psutil
 
-from desireline import children
+from desireline import children, progress
 from desireline.asking import locked
 from desireline.errors import NoWarehouse, UpError
 from desireline.ports import free_port, reachable, taken
@@ -126,6 +126,7 @@ class Supervisor:
             self._hold_folder()
             self.settings = self._embedded_settings()
             self._check_ports()
+            self._forget_progress()
             self._write_running()
             self._define_parts()
             self._spawn("broker")
@@ -360,6 +361,7 @@ class Supervisor:
         # what they have in hand is found again by comparing the spool with the warehouse
         self._end("worker", "republisher", patience_s=3)
         self._end("broker", patience_s=1)
+        self._forget_progress()
         try:
             with self._paused("collector"):
                 self._spawn("broker")
@@ -371,7 +373,6 @@ class Supervisor:
             return
         self._spawn("worker")
         self._spawn("republisher")
-        self._broker_baseline_bytes = 0  # learnt when all is put back
 
     @contextlib.contextmanager
     def _paused(self, name: str) -> Iterator[None]:
@@ -399,10 +400,13 @@ class Supervisor:
             self.say(f"the broker holds {used / 1e6:,.0f} MB and is renewed")
             self._renew_broker()
 
-    def _put_back(self) -> bool:
-        from desireline.republish import progress
+    def _forget_progress(self) -> None:
+        """A new broker: nothing is put back yet, and what it takes when all is put back is learnt anew."""
+        self._broker_baseline_bytes = 0
+        self.folder.progress.unlink(missing_ok=True)
 
-        now = progress(self.folder)
+    def _put_back(self) -> bool:
+        now = progress.read(self.folder)
         return now is not None and now.finished_at is not None
 
     def _shorten_logs(self) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,6 +52,6 @@ class _CommandLine:
 command_line = _CommandLine()
 
 
-def settings(**given: object) -> Settings:
+def settings(**given: Any) -> Settings:
     """The settings of this run; `given` are the options of the command that are settings, too."""
     return read(config=command_line.config, **given)

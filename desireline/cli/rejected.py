@@ -6,8 +6,8 @@ import typer
 
 from desireline.asking import asking
 from desireline.cli.options import Data, Formatted, Since, Until, settings
-from desireline.errors import DesirelineError
 from desireline.render import Format, show, show_record
+from models.errors import DesirelineError
 
 app = typer.Typer(help="Touchpoints that were refused, with the reason.", no_args_is_help=True)
 

@@ -26,7 +26,7 @@ def status(data: Data = None, format: Formatted = Format.table) -> None:
     """Partitions, records, and how far behind each group is; what is still being put back."""
     import pandas as pd
 
-    from desireline import republish
+    from desireline import progress
     from streams.topics import topic_status
 
     read = settings()
@@ -37,8 +37,8 @@ def status(data: Data = None, format: Formatted = Format.table) -> None:
     columns = ["topic", "partitions", "records", "lag"]
     show(pd.DataFrame(lines, columns=columns).astype({"lag": "Int64"}), format)
     folder = DataFolder((data or read.data).expanduser().absolute())
-    if format is Format.table and folder.alive() and (progress := republish.progress(folder)):
-        console().print(progress.sentence)
+    if format is Format.table and folder.alive() and (now := progress.read(folder)):
+        console().print(now.sentence)
 
 
 def bootstrap_servers(read: Settings, data: Data = None) -> str:

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from desireline.cli.options import Data, Formatted, settings
-from desireline.errors import UpError
 from desireline.logs import log_to_stderr
 from desireline.render import Format, show
 
@@ -25,13 +24,7 @@ def serve(
     read = settings(data_dir=str(data) if data else None, warehouse_port=port)
     log_to_stderr(read.log_level)
     # pages and collector may listen on all addresses; the warehouse does so only when it is told itself
-    listen = host or "127.0.0.1"
-    if listen not in ("127.0.0.1", "localhost", "::1") and not read.warehouse_password:
-        raise UpError(
-            f"a warehouse that listens on {listen} needs a password",
-            remedy="Set DESIRELINE_WAREHOUSE_PASSWORD.",
-        )
-    configs.serve_warehouse(read, listen)
+    configs.serve_warehouse(read, host or "127.0.0.1")
 
 
 @app.command()

@@ -1,0 +1,196 @@
+"""What a new embedded broker lacks, put back: it keeps nothing on disk, and the spool and the warehouse do.
+
+In this order: the partitions' watermarks; what the spool holds and the warehouse lacks; the alerts that are
+open; the households of the cache horizon, whole, those with open attempts and the recent ones first. All of
+it goes into the inbox marked as put back, so that each household is said in full once it is known again; until
+then the versions of the rows keep a half-known household from overwriting what is known. New touchpoints are
+taken all the while, and pages answer from the warehouse.
+
+Afterwards it keeps an eye on what the warehouse has: up to the *confirmed* position of the spool every element
+is there, so that the next start need not look at what lies before.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from desireline import configs, loaded, spooled
+from desireline.progress import Progress, now_ms, write
+from desireline.running import DataFolder
+from desireline.settings import Settings
+from models.alerts import Alert
+from models.touchpoint import Element
+from streams.alert import seeds
+from streams.protocol import InboxRecord, encode_put_back, encode_watermark
+from streams.topics import ABANDONMENT, INBOX, LARGEST_MESSAGE_BYTES, topic_status
+from warehouse.archive import pasts
+from warehouse.connection import client
+
+if TYPE_CHECKING:
+    from kafka.producer.future import FutureRecordMetadata
+
+log = logging.getLogger(__name__)
+
+CONFIRM_EVERY_S = 30.0
+_TOGETHER = 2_000  # elements that are packed together: several households share a record
+_AHEAD = 200  # records of the inbox that may wait for the worker, so that live ones wait no longer than these
+_LOOK_EVERY_S = 0.25
+_SAY_EVERY_S = 1.0
+
+
+def run(settings: Settings) -> None:
+    """Put back what the broker lacks, then confirm for ever."""
+    republisher = Republisher(settings)
+    republisher.put_back()
+    while True:
+        time.sleep(CONFIRM_EVERY_S)
+        confirm(republisher.client, republisher.folder)
+
+
+class Republisher:
+    """One putting back. It ends with KafkaError or ClickHouseError; doing it again harms nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        from kafka import KafkaProducer
+
+        self.folder = DataFolder(settings.data)
+        self.client = client(settings.warehouse_url)
+        self._settings = settings
+        self._model = configs.journey_model(settings)
+        self._producer = KafkaProducer(
+            bootstrap_servers=settings.bootstrap_servers,
+            acks="all",
+            max_request_size=LARGEST_MESSAGE_BYTES,
+            linger_ms=5,
+        )
+        self._progress = Progress(started_at=now_ms())
+        self._said_at = 0.0
+        self._ends: dict[int, int] = {}  # partition of the inbox -> offset of the last record of ours
+        self._sent = 0
+
+    def put_back(self) -> None:
+        """All of it, and wait until the worker has taken it."""
+        self._say(step="spool")
+        self._send_inbox(encode_watermark(*row) for row in self._watermarks())
+        self._publish_missing()
+        self._send_alerts()
+        self._say(step="archive", to_put_back=self._archived())
+        together: list[Element] = []
+        horizon_ms = self._settings.cache_horizon_ms
+        if horizon_ms is None:
+            horizon_ms = self._model.history_ms
+        for past in pasts(self.client, now_ms(), horizon_ms=horizon_ms):
+            together += past.elements
+            if len(together) >= _TOGETHER:
+                self._put(together)
+                together = []
+        self._put(together)
+        self._await_worker(0)
+        self._say(step="done", to_put_back=self._progress.put_back, finished_at=now_ms())
+        log.info(self._progress.sentence)
+
+    def _watermarks(self) -> list[tuple[int, int]]:
+        rows = self.client.query(
+            "select partition, toUnixTimestamp64Milli(max(watermark)) from watermarks group by partition"
+        ).result_rows
+        return [(partition, at) for partition, at in rows if partition < self._settings.partitions and at]
+
+    def _archived(self) -> int:
+        """Touchpoints in the warehouse: at most so many are put back."""
+        count: int = self.client.query("select uniqExact(id) from touchpoint_rows").result_rows[0][0]
+        return count
+
+    def _publish_missing(self) -> None:
+        """From the confirmed position to what was published; what lies behind that is the publisher's."""
+        confirmed = spooled.confirmed(self.folder)
+        for batch in spooled.published(self.folder, confirmed):
+            lacking = loaded.missing(self.client, batch.elements)
+            self._put(lacking, counts=False)
+            if lacking:
+                self._say(published_again=self._progress.published_again + len(lacking))
+            spooled.publish_rejections(
+                self._producer, batch, loaded.missing_rejections(self.client, batch.rejection_ids)
+            )
+        self._producer.flush()
+
+    def _send_alerts(self) -> None:
+        for partition, key, value in seeds(self._open_alerts(), self._settings.partitions):
+            self._producer.send(ABANDONMENT, value, key=key, partition=partition)
+        self._producer.flush()
+
+    def _open_alerts(self) -> list[Alert]:
+        names = (
+            "id",
+            "kind",
+            "channel",
+            "observed_rate",
+            "expected_rate",
+            "attempts",
+            "abandoned",
+            "message",
+        )
+        rows = self.client.query(
+            f"select {', '.join(names)}, toUnixTimestamp64Milli(opened_at), toFloat64OrZero(probability)"  # noqa: S608
+            " from alert_rows final where resolved_at is null"
+        ).result_rows
+        return [
+            Alert(**dict(zip(names, row, strict=False)), opened_at=row[-2], probability=row[-1], window_ms=0)
+            for row in rows
+        ]
+
+    def _put(self, elements: list[Element], *, counts: bool = True) -> None:
+        records = encode_put_back(elements, self._model.identifier_order, self._settings.partitions)
+        self._send_inbox(records)
+        self._await_worker(_AHEAD)
+        if counts:
+            self._say(put_back=self._progress.put_back + len(elements))
+
+    def _send_inbox(self, records: Iterable[InboxRecord]) -> None:
+        sent: list[tuple[int, FutureRecordMetadata]] = [
+            (
+                record.partition,
+                self._producer.send(INBOX, record.value, key=record.key, partition=record.partition),
+            )
+            for record in records
+        ]
+        self._producer.flush()
+        for partition, future in sent:
+            self._ends[partition] = max(self._ends.get(partition, 0), future.get(timeout=60).offset + 1)
+        self._sent += len(sent)
+
+    def _await_worker(self, ahead: int) -> None:
+        """Wait until at most so many of the records that were sent wait for the worker."""
+        if ahead and self._sent < ahead:
+            return
+        while True:
+            waiting = self._waiting()
+            if waiting <= ahead:
+                self._sent = waiting
+                return
+            self._say()
+            time.sleep(_LOOK_EVERY_S)
+
+    def _waiting(self) -> int:
+        inbox = next(
+            topic for topic in topic_status(self._settings.bootstrap_servers) if topic.topic == INBOX
+        )
+        return sum(max(0, end - (inbox.committed[partition] or 0)) for partition, end in self._ends.items())
+
+    def _say(self, **changed: Any) -> None:
+        self._progress = msgspec.structs.replace(self._progress, **changed)
+        if changed.keys() - {"put_back"} or time.monotonic() - self._said_at > _SAY_EVERY_S:
+            self._said_at = time.monotonic()
+            write(self.folder, self._progress)
+
+
+def confirm(warehouse_client: Any, folder: DataFolder) -> None:
+    """Move the confirmed position on, up to the first element that the warehouse does not have yet."""
+    for batch in spooled.published(folder, spooled.confirmed(folder)):
+        if loaded.missing(warehouse_client, batch.elements):
+            return
+        if loaded.missing_rejections(warehouse_client, batch.rejection_ids):
+            return
+        spooled.write_confirmed(folder, batch.position)
