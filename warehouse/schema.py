@@ -252,7 +252,9 @@ rejected_touchpoint_rows = Table(
     _column("raw_ref", String, "where the untouched payload lies in the spool; empty: nowhere"),
     _column("content", String, "the payload or its beginning; empty: too large, see raw_ref", _LONG),
     _column("sha256", String, "hash of the payload; empty: not known"),
-    ReplacingMergeTree(order_by="id"),
+    _column("version", UInt64, "of a conflicting duplicate, that of its household; else 1"),
+    _deleted("a later update of the source settled the conflict"),
+    ReplacingMergeTree(version="version", is_deleted="deleted", order_by="id"),
     comment="What was not taken, with its reason. Read it through the view rejected_touchpoints.",
 )
 
