@@ -189,12 +189,12 @@ HALF_AN_HOUR = DEFAULT_DURATION_MS
 
 INCIDENTS = {
     # the rule                             text                                          from NOW, for, ms
-    "now, for half an hour":                ("queue_jam@now",                              0, HALF_AN_HOUR),
-    "a dash is as good as an underscore":   ("queue-jam@now",                              0, HALF_AN_HOUR),
-    "later":                                ("queue_jam@+5m",                              5 * MINUTE, HALF_AN_HOUR),
-    "earlier, for so long":                 ("queue_jam@-2h/90s",                          -2 * HOUR, 90_000),
-    "an instant is UTC":                    ("queue_jam@2026-02-25T06:13:20/1h",           0, HOUR),
-    "unless it says otherwise":             ("queue_jam@2026-02-25T07:13:20+01:00/1h",     0, HOUR),
+    "now, for half an hour":                ("queue_jam@now",                      0, HALF_AN_HOUR),
+    "a dash is as good as an underscore":   ("queue-jam@now",                      0, HALF_AN_HOUR),
+    "later":                                ("queue_jam@+5m",                      5 * MINUTE, HALF_AN_HOUR),
+    "earlier, for so long":                 ("queue_jam@-2h/90s",                  -2 * HOUR, 90_000),
+    "an instant is UTC":                    ("queue_jam@2026-02-25T06:13:20/1h",   0, HOUR),
+    "unless it says otherwise":             ("queue_jam@2026-02-25T07:13:20+01:00/1h", 0, HOUR),
 }  # fmt: skip
 
 

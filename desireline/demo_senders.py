@@ -1,0 +1,144 @@
+"""The demo's senders: the real Segment client, Stripe's events by webhook, and live traffic.
+
+Each says by `DemoFailed` that something did not reach the collector.
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import msgspec
+
+from desireline.demo_client import Errand, ErrandDone
+from desireline.running import Running
+from ingest.simulation.incidents import Incident
+from ingest.simulation.sender import Door, Sent, stripe_headers
+from ingest.simulation.world import HOUR, MINUTE, SEGMENT, STRIPE
+from ingest.simulator import SimulationConfig, Traffic, deliveries, live_traffic, simulate
+from models.errors import DesirelineError
+
+CLIENT_CUSTOMERS = 30
+LIVE_PER_S = 12.0
+JAM_BACKLOG_MS = 6 * MINUTE
+JAM_MS = 10 * MINUTE
+SENDER_PATIENCE_S = 60.0
+_COLLECTOR_SAYS = "The collector's log says why."
+
+
+class DemoFailed(DesirelineError):
+    """A part of the demo did not work."""
+
+
+def door(running: Running, *, live: bool = False) -> Door:
+    """The collector's, with the keys that `up` made."""
+    return Door(
+        collector_url=running.urls.collector,
+        write_key=running.write_key,
+        stripe_secret=running.stripe_secret,
+        live=live,
+    )
+
+
+def expected(traffic: Traffic) -> tuple[int, int]:
+    """How many deliveries there will be, and about how many touchpoints: copies and links are none."""
+    total, seen = 0, set()
+    for delivery in deliveries(traffic):
+        total += 1
+        if delivery.door == STRIPE or delivery.call["type"] != "identify":
+            seen.add(delivery.call.get("messageId") or delivery.call["id"])
+    return total, len(seen)
+
+
+def client_calls(now: int) -> list[dict[str, Any]]:
+    """Some customers of the last days, for the client to tell: web, chat and voice."""
+    traffic = Traffic(
+        seed=2, start_at=now - 72 * HOUR, over_ms=48 * HOUR, customers=CLIENT_CUSTOMERS, until_at=now - HOUR
+    )
+    return [delivery.call for delivery in deliveries(traffic) if delivery.door == SEGMENT]
+
+
+def run_client(running: Running, calls: list[dict[str, Any]]) -> dict[str, int]:
+    """Let the real client send the calls, in its own process: how many it sent, by type."""
+    errand = Errand(host=running.urls.collector, write_key=running.write_key, calls=calls)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-P", "-m", "desireline.demo_client"],
+            input=msgspec.json.encode(errand),
+            capture_output=True,
+            timeout=SENDER_PATIENCE_S,
+            start_new_session=True,  # Ctrl-C reaches us alone
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise DemoFailed(
+            f"the Segment client did not end within {SENDER_PATIENCE_S:.0f} s", remedy=_COLLECTOR_SAYS
+        ) from None
+    if ended.returncode:
+        last = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        said = msgspec.json.decode(ended.stdout, type=ErrandDone).failures if ended.stdout else last
+        raise DemoFailed(
+            f"the Segment client ended with {ended.returncode}: {'; '.join(said)}", remedy=_COLLECTOR_SAYS
+        )
+    return msgspec.json.decode(ended.stdout, type=ErrandDone).sent
+
+
+def send_stripe(running: Running, events: list[dict[str, Any]], sent: Callable[[], None]) -> int:
+    """Sign and send each; how many were accepted, which is all."""
+    url = f"{running.urls.collector}/webhooks/stripe"
+    with httpx.Client(timeout=15) as client:
+        for event in events:
+            body = msgspec.json.encode(event)
+            headers = stripe_headers(running.stripe_secret, body, int(time.time()))
+            response = client.post(url, content=body, headers=headers)
+            if response.status_code != 200 or response.json().get("rejected"):
+                said = f"{response.status_code} {response.text[:200]}"
+                raise DemoFailed(
+                    f"Stripe's {event['type']} was not accepted: {said}",
+                    remedy="`desireline rejected list` says more.",
+                )
+            sent()
+    return len(events)
+
+
+class LiveTraffic:
+    """Traffic of now in a thread of its own; its first minutes happened just before and come late."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
+        self.sent = Sent()
+
+    def start(self) -> None:
+        """Begin; the queue jam is on from the first minute."""
+        now = time.time_ns() // 1_000_000
+        jam = Incident("queue_jam", now - JAM_BACKLOG_MS, now + JAM_MS)
+        traffic = live_traffic(LIVE_PER_S, now=now, backlog_ms=JAM_BACKLOG_MS, seed=3, incidents=(jam,))
+        config = SimulationConfig(traffic=traffic, door=door(self._running, live=True))
+        self._thread = threading.Thread(target=self._run, args=(config,), name="live traffic", daemon=True)
+        self._thread.start()
+
+    def _run(self, config: SimulationConfig) -> None:
+        try:
+            simulate(config, self._progress, self._stopping.is_set)
+        except Exception as error:
+            self._failure = error
+
+    def _progress(self, sent: Sent) -> None:
+        self.sent = sent
+
+    def check(self) -> None:
+        """Raise what ended it, if something did."""
+        if self._failure is not None:
+            raise DemoFailed(f"live traffic ended: {self._failure}") from self._failure
+
+    def stop(self) -> None:
+        """End after what is under way."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=20)
