@@ -41,8 +41,9 @@ class AbandonmentBucket(msgspec.Struct, frozen=True, array_like=True):
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """Abandonment far above what its hour expects; told when it opens, and again when it resolves.
 
-    `opened_at`, `resolved_at`: UTC ms of event time, None while open. `attempts` ended in the window that
-    opened it, `abandoned` of them; rates 0–1; `probability` of so many or more by luck.
+    `opened_at`: end of the first alarming minute, `resolved_at`: None while open; UTC ms of event time.
+    `attempts` ended in the window that opened it, `abandoned` of them; rates 0–1; `probability` of so many
+    or more by luck.
     """
 
     id: str
@@ -55,8 +56,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     abandoned: int
     probability: float
-    window_ms: int
     message: str
+    window_ms: int = 0
 
 
 class AlertRules(msgspec.Struct, frozen=True):
@@ -144,7 +145,7 @@ class Watch(msgspec.Struct):
         """An alert that was open before this state was lost. An alert already known is not put back."""
         if self.alert is None or self.alert.opened_at < alert.opened_at:
             self.alert = alert
-            self.alarming_at = max(self.alarming_at, alert.opened_at + MINUTE_MS)
+            self.alarming_at = max(self.alarming_at, alert.opened_at)
 
     def receive(self, buckets: Iterable[AbandonmentBucket], now: int, rules: AlertRules) -> Alert | None:
         """What to tell now, at `now` (UTC ms) by the live clock: an alert that opened or resolved, or None.
@@ -193,7 +194,7 @@ class Watch(msgspec.Struct):
         for minute in self.buckets:
             if minute + MINUTE_MS > self.alarming_at and self._looks_unusual(minute, rules):
                 self.alarming_at = max(self.alarming_at, minute + MINUTE_MS)
-        calm_since = max(self.alarming_at, alert.opened_at + MINUTE_MS)
+        calm_since = max(self.alarming_at, alert.opened_at)
         # the current minute is still filling: it says nothing yet about calm
         if now - calm_since < (rules.calm_minutes + 1) * MINUTE_MS:
             return None
@@ -253,7 +254,7 @@ class Watch(msgspec.Struct):
             id=f"abandonment:{self.kind}:{self.channel}:{evidence.end}",
             kind=self.kind,
             channel=self.channel,
-            opened_at=evidence.end,
+            opened_at=evidence.end + MINUTE_MS,
             observed_rate=observed,
             expected_rate=evidence.expected_rate,
             attempts=evidence.attempts,

@@ -64,7 +64,7 @@ def test_a_jam_is_told_in_its_second_minute_and_once():
     assert [n for n, _ in alerts] == [6]
     alert = alerts[0][1]
     assert (alert.kind, alert.channel, alert.resolved_at) == ("call", "voice", None)
-    assert alert.opened_at == NOON + 6 * MINUTE_MS
+    assert alert.opened_at == NOON + 7 * MINUTE_MS
     assert (alert.attempts, alert.abandoned, alert.window_ms) == (12, 10, 2 * MINUTE_MS)
     assert alert.observed_rate == pytest.approx(10 / 12)
     assert alert.probability < RULES.threshold

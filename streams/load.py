@@ -1,0 +1,259 @@
+"""The load agent: facts, rejections and alerts into the warehouse, and none acknowledged before it is there.
+
+Records are grouped: one insert per table takes what several records hold. A group is written, then the
+buckets it touched are recomputed, then its records are acknowledged. While history is loaded, buckets cost
+more than rows: then several groups share one recomputation, so that no more than a share of the time goes
+there; their records wait for it, unacknowledged. While the warehouse is away everything waits and is tried
+again, and when enough waits, no more is taken from the topics.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+import msgspec
+from faust import Stream
+from faust.types import AppT, EventT, StreamT
+
+from models.alerts import Abandonment
+from streams.alert import encode_abandonment
+from streams.config import WorkerConfig
+from streams.stitch import stop_before_acknowledging
+from streams.topics import ABANDONMENT, ALERTS, FACTS, REJECTED
+from warehouse.loading import Group, Loading, RecordKind
+from warehouse.writer import WarehouseAway
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class LoadSettings(msgspec.Struct, frozen=True):
+    """How records are grouped; bytes are those of the records as they came.
+
+    `linger_s`: how long a group waits for more. `waiting_bytes`: beyond it no more is taken from the
+    topics. `settle_share`: the share of time that recomputing buckets may take, unless records would wait
+    for it longer than `hold_s` or be more than `hold_bytes`.
+    """
+
+    group_bytes: int = 12_000_000
+    linger_s: float = 0.3
+    waiting_bytes: int = 48_000_000
+    settle_share: float = 0.25
+    hold_s: float = 20.0
+    hold_bytes: int = 300_000_000
+    backoff_s: float = 0.25
+    backoff_at_most_s: float = 10.0
+    say_every_s: float = 30.0
+
+
+class Record(msgspec.Struct):
+    """A record on its way into the warehouse. `done` acknowledges it, once all of it is there."""
+
+    kind: RecordKind
+    value: bytes
+    done: Callable[[], None]
+
+
+class Loader:
+    """Takes records, writes groups of them in a thread of its own, and calls each record's `done`.
+
+    `send_abandonment` gets the recent minutes that changed, before the records that changed them are done.
+    `now`: wall clock, UTC ms. An error that is not the warehouse's being away ends `run`, and nothing is
+    done.
+    """
+
+    def __init__(
+        self,
+        loading: Loading,
+        send_abandonment: Callable[[list[Abandonment]], Awaitable[None]],
+        *,
+        settings: LoadSettings | None = None,
+        now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._loading = loading
+        self._send_abandonment = send_abandonment
+        self._settings = settings or LoadSettings()
+        self._now = now
+        self._waiting: deque[Record] = deque()
+        self._waiting_bytes = 0
+        self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._held: list[Record] = []
+        self._held_bytes = 0
+        self._held_since = 0.0
+        self._settle_after = 0.0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
+
+    async def put(self, record: Record) -> None:
+        """Take a record; waits while enough waits already."""
+        while self._waiting_bytes >= self._settings.waiting_bytes:
+            self._taken.clear()
+            await self._taken.wait()
+        self._waiting.append(record)
+        self._waiting_bytes += len(record.value)
+        self._arrived.set()
+
+    def forget(self) -> None:
+        """Partitions are handed over: what only waits is read again by whoever has them next."""
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._taken.set()
+
+    async def run(self) -> None:
+        """Write what comes, until cancelled."""
+        try:
+            while True:
+                await self._wait_for_records()
+                if records := self._next_group():
+                    await self._write(records)
+                if self._held and self._settlement_is_due():
+                    await self._settle()
+        finally:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _wait_for_records(self) -> None:
+        """Until a group is full, or has lingered, or what is held must be settled."""
+        if not self._waiting:
+            self._arrived.clear()
+            patience = max(0.0, self._settle_after - time.monotonic()) if self._held else None
+            try:
+                await asyncio.wait_for(self._arrived.wait(), patience)
+            except TimeoutError:
+                return
+        full_at = time.monotonic() + self._settings.linger_s
+        while self._waiting_bytes < self._settings.group_bytes and (left := full_at - time.monotonic()) > 0:
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), left)
+            except TimeoutError:
+                return
+
+    def _next_group(self) -> list[Record]:
+        records: list[Record] = []
+        size = 0
+        while self._waiting and size < self._settings.group_bytes:
+            record = self._waiting.popleft()
+            size += len(record.value)
+            records.append(record)
+        self._waiting_bytes -= size
+        self._taken.set()
+        return records
+
+    async def _write(self, records: list[Record]) -> None:
+        group = Group([(record.kind, record.value) for record in records])
+        await self._until_it_succeeds(lambda: self._loading.write(group, self._now()))
+        if not self._held:
+            self._held_since = time.monotonic()
+        self._held += records
+        size = sum(len(record.value) for record in records)
+        for record in records:
+            record.value = b""  # what waits for its buckets only is its acknowledgement
+        self._held_bytes += size
+
+    def _settlement_is_due(self) -> bool:
+        now = time.monotonic()
+        return (
+            now >= self._settle_after
+            or now - self._held_since >= self._settings.hold_s
+            or self._held_bytes >= self._settings.hold_bytes
+        )
+
+    async def _settle(self) -> None:
+        """Recompute the touched buckets, tell the recent ones, and acknowledge what was held for them."""
+        began = time.monotonic()
+        abandonment = await self._until_it_succeeds(lambda: self._loading.settle(self._now()))
+        if abandonment:
+            await self._send_abandonment(abandonment)
+        for record in self._held:
+            record.done()
+        self._held = []
+        self._held_bytes = 0
+        ended = time.monotonic()
+        self._settle_after = ended + (ended - began) * (1 / self._settings.settle_share - 1)
+
+    async def _until_it_succeeds(self, step: Callable[[], Result]) -> Result:
+        """Do a step in the thread; while the warehouse is away do it again, and say so."""
+        loop = asyncio.get_running_loop()
+        backoff, away_since, said_at = self._settings.backoff_s, 0.0, 0.0
+        while True:
+            try:
+                result = await loop.run_in_executor(self._thread, step)
+            except WarehouseAway as away:
+                now = time.monotonic()
+                away_since = away_since or now
+                if not said_at or now - said_at >= self._settings.say_every_s:
+                    log.warning(
+                        "the warehouse takes no rows since %.0f s; %d records wait unacknowledged: %s",
+                        now - away_since,
+                        len(self._waiting) + len(self._held) + 1,
+                        away,
+                    )
+                    said_at = now
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, self._settings.backoff_at_most_s)
+            else:
+                if away_since:
+                    log.info("the warehouse takes rows again, after %.0f s", time.monotonic() - away_since)
+                return result
+
+
+_KINDS: dict[str, RecordKind] = {FACTS: "facts", REJECTED: "rejection", ALERTS: "alert"}
+
+
+def add_load_agent(
+    app: AppT,
+    config: WorkerConfig,
+    failed: Callable[[BaseException], Awaitable[None]] | None = None,
+    *,
+    settings: LoadSettings | None = None,
+) -> None:
+    """Register the load agent. `failed` stops the worker where going on would lose a record (default:
+    `app.crash`).
+
+    The warehouse being away is no such case: it is waited for.
+    """
+    stop = failed or app.crash
+    if config.warehouse_url is None:
+        raise ValueError("a load agent needs the URL of a warehouse")
+    abandonment_topic = app.topic(ABANDONMENT, key_serializer="raw", value_serializer="raw", value_type=bytes)
+
+    async def send(abandonment: list[Abandonment]) -> None:
+        for one in abandonment:
+            key, value = encode_abandonment(one)
+            await (await abandonment_topic.send(key=key, value=value))
+
+    loader = Loader(Loading(config.warehouse_url, config.model.phases), send, settings=settings)
+    topics = app.topic(*_KINDS, key_serializer="raw", value_serializer="raw", value_type=bytes)
+
+    @app.agent(topics, name="load")
+    async def load(stream: StreamT[bytes]) -> None:
+        # a record is acknowledged by its `done`, when all of it is there
+        async for event in cast(Stream[bytes], stream).noack().events():
+            async with stop_before_acknowledging(stop):
+                await loader.put(_record(event))
+
+    async def run() -> None:
+        async with stop_before_acknowledging(stop):
+            await loader.run()
+
+    async def forget(*_arguments: Any, **_more: Any) -> None:
+        loader.forget()
+
+    app.task(run)
+    app.on_partitions_revoked.connect(forget)
+
+
+def _record(event: EventT[Any]) -> Record:
+    message = event.message
+    value = message.value or b""
+    message.value = b""  # it may wait long for its acknowledgement, and is kept once
+
+    def done() -> None:
+        event.ack()
+
+    return Record(_KINDS[message.topic], value, done)

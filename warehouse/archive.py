@@ -1,0 +1,181 @@
+"""A household's past, read back from the warehouse as the elements that it was made of.
+
+Every touchpoint, identification and correction that was ever loaded is kept whole, as JSON, beside what is
+said of it; a conflicting duplicate among the rejected ones. `past` is one household's; `pasts` are those of
+many, each whole, those that ops look at first, and never more than one block of them in memory here:
+ClickHouse sorts, on its disk where it must.
+
+`elements_seen` and `watermark` come from the greatest version that stands: what is said after the past was
+put back must not be beaten by what was said before it was lost.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+from clickhouse_connect.driver.binding import format_str
+from clickhouse_connect.driver.client import Client
+
+from models.identifier import IdentifierOrder
+from models.touchpoint import Correction, Element, Identification, Touchpoint
+
+DAY_MS = 86_400_000
+_WATERMARK_BITS = 42
+
+_element = msgspec.json.Decoder(Touchpoint | Identification | Correction)
+
+
+class Past(msgspec.Struct):
+    """What is known of one household. `watermark`: UTC ms, the greatest it was judged at."""
+
+    household_id: str
+    elements: list[Element]
+    elements_seen: int
+    watermark: int
+
+
+# Households are put back by the age of their latest touchpoint, those with an open attempt before all.
+_AGES_MS = (DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
+
+_HOUSEHOLDS_PER_QUESTION = 5_000
+_SETTINGS = {
+    "max_bytes_before_external_sort": 200_000_000,
+    "max_bytes_before_external_group_by": 200_000_000,
+    "max_execution_time": 0,  # whoever puts back slowly reads slowly
+    "max_query_size": 16_000_000,
+}
+
+# Every element, with an identifier that its household is found by.
+_TOUCHPOINTS = """
+    select customer_id as identifier, occurred_at as at, has(attempt_outcomes, 'open') as open, version,
+           {touchpoint} as element
+    from touchpoint_rows final
+"""
+_IDENTIFICATIONS = """
+    select identifiers[1] as identifier, at, false as open, toUInt64(0) as version,
+           {identification} as element
+    from identification_rows final
+"""
+_DUPLICATES = """
+    select concat(JSONExtractString(content, 'identifiers', 1, 'kind'), ':',
+                  JSONExtractString(content, 'identifiers', 1, 'value')) as identifier,
+           fromUnixTimestamp64Milli(JSONExtractInt(content, 'occurred_at'), 'UTC') as at, false as open,
+           version, {duplicate} as element
+    from rejected_touchpoint_rows where reason = 'conflicting_duplicate'
+"""
+
+_SEEN_TOGETHER = """
+    select '', version, element from touchpoint_rows final
+    where hasAny(identifiers, {new:Array(String)})
+    union all
+    select '', toUInt64(0), element from identification_rows final
+    where hasAny(identifiers, {new:Array(String)})
+    union all
+    select '', version, content from rejected_touchpoint_rows
+    where reason = 'conflicting_duplicate' and hasAny({new:Array(String)}, arrayMap(
+        one -> concat(JSONExtractString(one, 'kind'), ':', JSONExtractString(one, 'value')),
+        JSONExtractArrayRaw(content, 'identifiers')))
+"""
+
+# A household is kept under its smallest identifier, and so is a customer: only where a household is
+# several customers, or an element begins with a larger identifier, is there anything to look up.
+_HOUSEHOLDS = """
+    select if(household_id = '', elements.identifier, household_id) as household, at, open, version, element
+    from ({elements}) as elements
+    left any join (
+        select identifier, argMax(household_id, version) as household_id
+        from identity_rows group by identifier having household_id != identifier
+    ) as households on households.identifier = elements.identifier
+"""
+
+
+def _households(*, content: bool) -> str:
+    """SQL: every element with its household, and what it is, as JSON, if `content` is asked for."""
+    elements = " union all ".join((_TOUCHPOINTS, _IDENTIFICATIONS, _DUPLICATES)).format(
+        touchpoint="element" if content else "''",
+        identification="element" if content else "''",
+        duplicate="content" if content else "''",
+    )
+    return _HOUSEHOLDS.format(elements=elements)
+
+
+def pasts(client: Client, now: int, *, horizon_ms: int | None = None) -> Iterator[Past]:
+    """The past of every household whose last touchpoint is not older than `horizon_ms` (None: of every one).
+
+    Households with an open attempt come first, however old, then the others by the age of their last
+    touchpoint in rough steps; each household whole, all its elements together, once. `now`: UTC ms.
+    The warehouse may be written meanwhile: what was there when this began is given.
+    """
+    ages = [age for age in _AGES_MS if horizon_ms is None or age < horizon_ms]
+    steps = ", ".join(f"newest >= {now - age}, {rank}" for rank, age in enumerate(ages, start=1))
+    oldest = 0 if horizon_ms is None else now - horizon_ms
+    last = len(ages) + 1
+    ranked = (
+        "select household, toUnixTimestamp64Milli(max(at)) as newest,"  # noqa: S608
+        f" multiIf(max(open), 0, {steps}, newest >= {oldest}, {last}, -1) as rank"
+        f" from ({_households(content=False)}) group by household"
+    )
+    given: set[int] = set()
+    for rank in range(last + 1):
+        for past in _read(client, f"household in (select household from ({ranked}) where rank = {rank})"):  # noqa: S608
+            if (known := hash(past.household_id)) not in given:
+                given.add(known)
+                yield past
+    # who changed rank while the others were read has been passed over
+    with client.query_row_block_stream(
+        f"select household from ({ranked}) where rank >= 0", settings=_SETTINGS  # noqa: S608
+    ) as blocks:
+        missing = [household for block in blocks for (household,) in block if hash(household) not in given]
+    for start in range(0, len(missing), _HOUSEHOLDS_PER_QUESTION):
+        some = ", ".join(
+            format_str(household) for household in missing[start : start + _HOUSEHOLDS_PER_QUESTION]
+        )
+        yield from _read(client, f"household in ({some})")
+
+
+def past(client: Client, identifiers: Collection[str]) -> Past | None:
+    """The past of the household that these identifiers (their keys) belong to; None where nothing is known.
+
+    Follows what was seen together until nothing new is found: the table of identities may be behind.
+    """
+    known, asked = set(identifiers), set[str]()
+    found: dict[str, Sequence[Any]] = {}
+    while new := known - asked:
+        asked |= new
+        answer = client.query(_SEEN_TOGETHER, parameters={"new": sorted(new)}, settings=_SETTINGS)
+        for row in answer.result_rows:
+            if row[2] not in found:
+                found[row[2]] = row
+                known |= {identifier.key for identifier in _element.decode(row[2]).identifiers}
+    if not found:
+        return None
+    household_id = min(known, key=IdentifierOrder().rank)
+    return _past(household_id, found.values())
+
+
+def _read(client: Client, condition: str) -> Iterator[Past]:
+    """The households that meet a condition, from a stream that ClickHouse has sorted."""
+    question = (
+        f"select household, version, element from ({_households(content=True)})"  # noqa: S608
+        f" where {condition} order by household"
+    )
+    with client.query_row_block_stream(question, settings=_SETTINGS) as blocks:
+        rows = (row for block in blocks for row in block)
+        for household_id, of in groupby(rows, key=itemgetter(0)):
+            yield _past(household_id, of)
+
+
+def _past(household_id: str, rows: Iterable[Sequence[Any]]) -> Past:
+    elements: dict[str, Element] = {}
+    seen = watermark = 0
+    for _, version, content in rows:
+        if content not in elements:
+            elements[content] = _element.decode(content)
+        seen, watermark = _greatest(seen, watermark, version)
+    return Past(household_id, list(elements.values()), seen, watermark)
+
+
+def _greatest(seen: int, watermark: int, version: int) -> tuple[int, int]:
+    return max(seen, version >> _WATERMARK_BITS), max(watermark, version & ((1 << _WATERMARK_BITS) - 1))
