@@ -120,6 +120,7 @@ class Customer:
     def identify(self, at: int, **traits: Any) -> Happening:
         """The browser learns who they are: from here on its anonymous id and their account are one."""
         self.logged_in = True
+        self.context = {**self.context, "traits": {"persona": self.persona}}
         return self._identification(at, self.anonymous_id, traits)
 
     def found_by_agent(self, at: int, contact_id: str, **traits: Any) -> Happening:

@@ -204,7 +204,7 @@ def _shop(c: Customer, at: int) -> Iterator[Happening]:
             yield c.track(at, "error_seen", {"code": "checkout_unavailable", "outcome": "failure"})
             at += world.moment(30 * SECOND)
         return
-    if world.happens(0.24):
+    if world.happens(0.35):
         return
     yield from _pay(c, at, product, cents)
 
@@ -252,8 +252,13 @@ def _give_back(c: Customer, at: int, cents: int) -> Iterator[Happening]:
 
 
 def _afterwards(c: Customer, at: int) -> Iterator[Happening]:
-    """After a purchase: help, a score, a review, a recommendation."""
+    """After a purchase: a look where the parcel is, help, a score, a review, a recommendation."""
     world = c.world
+    if world.happens(0.6):
+        at += world.moment(10 * HOUR)
+        yield c.page(at, "Order status", "/account/orders")
+        yield c.track(at + 5 * SECOND, "feature_used", {"feature": "Order tracking"})
+        at += MINUTE
     if world.happens(0.2):
         world.begin(help_wanted(c, world.later(at, 2 * DAY)))
     if world.happens(0.4):

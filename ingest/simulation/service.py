@@ -10,7 +10,11 @@ from typing import Any
 from ingest.simulation.customer import Customer
 from ingest.simulation.world import HOUR, MINUTE, SECOND, Happening, World
 
-TOPICS = ("delivery", "billing", "technical", "returns", "order change", "complaint")
+TOPICS = (
+    *("delivery",) * 5, *("billing",) * 3, *("technical",) * 3, *("returns",) * 2, *("order change",) * 2,
+    "complaint",
+)  # fmt: skip
+"""What contacts are about, as often as they are."""
 QUEUES = {
     "delivery": "Orders", "billing": "Billing", "technical": "Support", "returns": "Orders",
     "order change": "Orders", "complaint": "Complaints", "product advice": "Sales",
