@@ -81,8 +81,6 @@ def add_alert_agent(
         "watches",
         key_type=bytes,
         value_type=bytes,
-        key_serializer="raw",
-        value_serializer="raw",
         partitions=partitions,
         help="what the alert agent remembers of a kind on a channel",
     )
