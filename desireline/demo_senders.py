@@ -18,7 +18,7 @@ from desireline.running import Running
 from ingest.simulation.incidents import Incident
 from ingest.simulation.sender import Door, Sent, stripe_headers
 from ingest.simulation.world import HOUR, MINUTE, SEGMENT, STRIPE
-from ingest.simulator import SimulationConfig, Traffic, deliveries, live_traffic, simulate
+from ingest.simulator import SimulationConfig, Traffic, arrivals, live_traffic, simulate
 from models.errors import DesirelineError
 
 CLIENT_CUSTOMERS = 30
@@ -44,12 +44,12 @@ def door(running: Running, *, live: bool = False) -> Door:
 
 
 def expected(traffic: Traffic) -> tuple[int, int]:
-    """How many deliveries there will be, and about how many touchpoints: copies and links are none."""
+    """How many arrivals there will be, and about how many touchpoints: copies and links are none."""
     total, seen = 0, set()
-    for delivery in deliveries(traffic):
+    for arrival in arrivals(traffic):
         total += 1
-        if delivery.door == STRIPE or delivery.call["type"] != "identify":
-            seen.add(delivery.call.get("messageId") or delivery.call["id"])
+        if arrival.door == STRIPE or arrival.call["type"] != "identify":
+            seen.add(arrival.call.get("messageId") or arrival.call["id"])
     return total, len(seen)
 
 
@@ -58,7 +58,7 @@ def client_calls(now: int) -> list[dict[str, Any]]:
     traffic = Traffic(
         seed=2, start_at=now - 72 * HOUR, over_ms=48 * HOUR, customers=CLIENT_CUSTOMERS, until_at=now - HOUR
     )
-    return [delivery.call for delivery in deliveries(traffic) if delivery.door == SEGMENT]
+    return [arrival.call for arrival in arrivals(traffic) if arrival.door == SEGMENT]
 
 
 def run_client(running: Running, calls: list[dict[str, Any]]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What the demo shows at its end: what became of what was sent, each answer by the analysis that everyone uses."""
+"""What the demo shows at its end: what became of what was sent, by the analyses that everyone uses."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -97,19 +97,15 @@ def show(console: Console, connection: "Engine", facts: Facts) -> None:
 
 def alert_line(alert: Alert) -> str:
     """One line about an alert that opened or resolved."""
-    return (
-        f"[red]alert[/] {alert.message}"
-        if alert.resolved_at is None
-        else f"[green]resolved[/] {alert.message}"
-    )
+    return f"[red]alert[/] {alert.message}" if alert.resolved_at is None else f"[green]{alert.message}[/]"
 
 
 def live_line(connection: "Engine", sent: Sent) -> str:
     """What is going on now, in one line."""
     opened = sum(alert.resolved_at is None for alert in alerts(connection))
     return (
-        f"live · {touchpoints(connection):,} touchpoints · {sent.calls + sent.stripe_events:,} calls since the "
-        f"summary · {opened} {'alert' if opened == 1 else 'alerts'} open · Ctrl-C ends it"
+        f"live · {touchpoints(connection):,} touchpoints · {sent.calls + sent.stripe_events:,} live calls sent "
+        f"· {opened} {'alert' if opened == 1 else 'alerts'} open · Ctrl-C ends it"
     )
 
 

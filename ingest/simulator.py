@@ -1,6 +1,6 @@
 """Believable traffic of multi-channel customers, seeded, sent through the same door as everyone's.
 
-What happens is decided apart from sending it: `deliveries` is a function of its arguments.
+What happens is decided apart from sending it: `arrivals` is a function of its arguments.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ import msgspec
 
 from ingest.simulation.customers import live
 from ingest.simulation.incidents import Incident
-from ingest.simulation.sender import Delivery, Door, Sender, Sent
+from ingest.simulation.sender import Arrival, Door, Sender, Sent
 from ingest.simulation.world import DAY, HOUR, MINUTE, SECOND, Strand, World
 
 _CALLS_IN_FIRST_MINUTES = 3.5
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
-    """Who comes, and when. The same values give the same deliveries.
+    """Who comes, and when. The same values give the same arrivals.
 
     `start_at`: when the first customer comes, UTC ms. `customers` of them (None: without end) come over about
     `over_ms`. Nothing arrives at or after `until_at` (None: each customer's story is told to its end).
@@ -57,7 +57,7 @@ def simulate(
 
     SendingError if the collector refuses it for good or takes nothing for a minute.
     """
-    return asyncio.run(Sender(config.door, progress, stopping).send(deliveries(config.traffic)))
+    return asyncio.run(Sender(config.door, progress, stopping).send(arrivals(config.traffic)))
 
 
 def past_traffic(
@@ -98,27 +98,27 @@ def live_traffic(
     )
 
 
-def deliveries(traffic: Traffic) -> Iterator[Delivery]:
+def arrivals(traffic: Traffic) -> Iterator[Arrival]:
     """Everything that is sent, in the order of arrival: event time, but for what is late or comes twice."""
     world = World(traffic.seed, traffic.start_at, traffic.incidents, steady=traffic.steady)
     random, until_at = world.random, traffic.until_at
     late, twice = traffic.late_share, traffic.late_share + traffic.duplicate_share
-    arrivals = _arrivals(world, traffic)
-    coming = next(arrivals, None)
+    newcomers = _newcomers(world, traffic)
+    coming = next(newcomers, None)
     # next happening of every strand, and what waits to be delivered later (which has no strand)
     heap: list[tuple[int, int, int, dict[str, Any], Strand | None]] = []
     serial = count()
     while heap or coming:
         if coming and (not heap or coming[0] <= heap[0][0]):
             _begin(heap, serial, coming[1])
-            coming = next(arrivals, None)
+            coming = next(newcomers, None)
             continue
         at, _, door, call, strand = heap[0]
         if until_at is not None and at >= until_at:
             return
         if strand is None:
             heapq.heappop(heap)
-            yield Delivery(at, door, call)
+            yield Arrival(at, door, call)
             continue
         following = next(strand, None)
         if following is None:
@@ -131,7 +131,7 @@ def deliveries(traffic: Traffic) -> Iterator[Delivery]:
         if chance < twice:
             heapq.heappush(heap, (at + _delay(world), next(serial), door, call, None))
         if chance >= late:
-            yield Delivery(at, door, call)
+            yield Arrival(at, door, call)
 
 
 def _begin(
@@ -142,7 +142,7 @@ def _begin(
         heapq.heappush(heap, (first[0], next(serial), first[1], first[2], strand))
 
 
-def _arrivals(world: World, traffic: Traffic) -> Iterator[tuple[int, Strand]]:
+def _newcomers(world: World, traffic: Traffic) -> Iterator[tuple[int, Strand]]:
     """When each customer comes for the first time, and their story."""
     at = float(traffic.start_at)
     gap = traffic.over_ms / (traffic.customers or traffic.customers_of_span)

@@ -1,4 +1,4 @@
-"""Simulated deliveries to a collector: batches of Segment calls and signed Stripe events over HTTP."""
+"""Simulated calls on their way to a collector: Segment's in batches, Stripe's events signed, over HTTP."""
 
 import asyncio
 import base64
@@ -28,7 +28,7 @@ class SendingError(DesirelineError):
     """The collector does not take what is sent."""
 
 
-class Delivery(NamedTuple):
+class Arrival(NamedTuple):
     """One call as it reaches the door: UTC ms of its arrival, the door (SEGMENT or STRIPE), what is said."""
 
     arrives_at: int
@@ -89,7 +89,7 @@ class _Request(NamedTuple):
 
 
 class Sender:
-    """Sends deliveries through a door over several connections; `progress` is told after each answer.
+    """Sends arrivals through a door over several connections; `progress` is told after each answer.
 
     It ends early, after what is under way, once `stopping` says so. SendingError if the collector refuses a
     request for good, or takes nothing for `PATIENCE_S`.
@@ -113,7 +113,7 @@ class Sender:
             self._headers["Content-Encoding"] = "gzip"
         self._url = door.collector_url.rstrip("/")
 
-    async def send(self, deliveries: Iterable[Delivery]) -> Sent:
+    async def send(self, arrivals: Iterable[Arrival]) -> Sent:
         """Send them all, in their order; over several connections they may overtake each other a little."""
         self._begun = time.monotonic()
         try:
@@ -123,18 +123,18 @@ class Sender:
             ):
                 for _ in range(self._door.connections):
                     group.create_task(self._post_queued(session))
-                await self._enqueue(deliveries)
+                await self._enqueue(arrivals)
                 for _ in range(self._door.connections):
                     await self._queue.put(None)
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return self._sent
 
-    async def _enqueue(self, deliveries: Iterable[Delivery]) -> None:
+    async def _enqueue(self, arrivals: Iterable[Arrival]) -> None:
         door, taken, reached_at = self._door, 0, 0
         batch: list[dict[str, Any]] = []
         flushed_at = time.monotonic()
-        for arrives_at, which, call in deliveries:
+        for arrives_at, which, call in arrivals:
             if door.live or door.rate:
                 while (ahead_s := self._ahead_s(arrives_at, taken)) > 0 and not self._stopping():
                     if batch and time.monotonic() - flushed_at >= _FLUSH_EVERY_S:

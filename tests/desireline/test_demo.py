@@ -156,8 +156,8 @@ def test_all_instants_of_an_event_are_moved_alike_and_amounts_are_not() -> None:
     assert now["amount_paid"] == was["amount_paid"] == 2900
 
 
-def test_what_is_expected_counts_copies_as_deliveries_and_not_as_touchpoints() -> None:
-    deliveries, touchpoints = expected(past_traffic(200, now=NOW))
+def test_what_is_expected_counts_copies_as_arrivals_and_not_as_touchpoints() -> None:
+    coming, touchpoints = expected(past_traffic(200, now=NOW))
     plain = msgspec.structs.replace(past_traffic(200, now=NOW), late_share=0.0, duplicate_share=0.0)
     assert expected(plain)[0] > expected(plain)[1]  # identifications
-    assert deliveries > touchpoints > 500
+    assert coming > touchpoints > 500

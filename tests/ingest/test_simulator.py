@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from ingest.simulation.incidents import DEFAULT_DURATION_MS, Incident, IncidentError, parse_incident
-from ingest.simulation.sender import Delivery
+from ingest.simulation.sender import Arrival
 from ingest.simulation.world import DAY, HOUR, MINUTE, SEGMENT, STRIPE, World, hour_of_week
-from ingest.simulator import Traffic, deliveries, live_traffic, past_traffic
+from ingest.simulator import Traffic, arrivals, live_traffic, past_traffic
 
 NOW = 1_772_000_000_000  # a Wednesday morning
 SPAN = 42 * DAY
@@ -19,31 +19,31 @@ def traffic(customers: int = 400, **changes: object) -> Traffic:
     return msgspec.structs.replace(past_traffic(customers, now=NOW), **changes)
 
 
-def named(found: Iterable[Delivery]) -> Counter[str]:
+def named(found: Iterable[Arrival]) -> Counter[str]:
     """How often each kind of call occurs: the event of a track, else the type."""
     return Counter(d.call.get("event") or d.call["type"] for d in found)
 
 
-def at(delivery: Delivery) -> int:
+def at(arrival: Arrival) -> int:
     from datetime import datetime
 
-    if delivery.door == STRIPE:
-        return int(delivery.call["created"]) * 1000
-    return round(datetime.fromisoformat(delivery.call["timestamp"]).timestamp() * 1000)
+    if arrival.door == STRIPE:
+        return int(arrival.call["created"]) * 1000
+    return round(datetime.fromisoformat(arrival.call["timestamp"]).timestamp() * 1000)
 
 
 @pytest.fixture(scope="module")
-def month() -> list[Delivery]:
-    return list(deliveries(traffic(2_000)))
+def month() -> list[Arrival]:
+    return list(arrivals(traffic(2_000)))
 
 
-def test_the_same_arguments_give_the_same_deliveries() -> None:
-    assert list(deliveries(traffic())) == list(deliveries(traffic()))
+def test_the_same_arguments_give_the_same_arrivals() -> None:
+    assert list(arrivals(traffic())) == list(arrivals(traffic()))
 
 
 def test_another_seed_and_another_start_have_other_customers() -> None:
     names = [
-        {d.call.get("anonymousId") for d in deliveries(t)} - {None}
+        {d.call.get("anonymousId") for d in arrivals(t)} - {None}
         for t in (traffic(50), traffic(50, seed=2), traffic(50, start_at=NOW - SPAN + 1))
     ]
     assert all(names)
@@ -51,18 +51,18 @@ def test_another_seed_and_another_start_have_other_customers() -> None:
     assert not names[0] & names[2]
 
 
-def test_deliveries_are_in_the_order_of_arrival_and_end_in_time(month: list[Delivery]) -> None:
-    arrivals = [d.arrives_at for d in month]
-    assert arrivals == sorted(arrivals)
-    assert arrivals[0] >= NOW - SPAN
-    assert arrivals[-1] < NOW
+def test_arrivals_are_in_order_and_end_in_time(month: list[Arrival]) -> None:
+    ats = [d.arrives_at for d in month]
+    assert ats == sorted(ats)
+    assert ats[0] >= NOW - SPAN
+    assert ats[-1] < NOW
 
 
-def test_nothing_arrives_before_it_happened(month: list[Delivery]) -> None:
+def test_nothing_arrives_before_it_happened(month: list[Arrival]) -> None:
     assert all(at(d) <= d.arrives_at for d in month)
 
 
-def test_some_are_late_and_some_come_twice(month: list[Delivery]) -> None:
+def test_some_are_late_and_some_come_twice(month: list[Arrival]) -> None:
     late = sum(d.arrives_at - at(d) > 5_000 for d in month)
     seen = Counter(d.call.get("messageId") or d.call["id"] for d in month)
     twice = sum(n == 2 for n in seen.values())
@@ -71,20 +71,20 @@ def test_some_are_late_and_some_come_twice(month: list[Delivery]) -> None:
     assert max(seen.values()) == 2
 
 
-def test_without_late_ones_and_duplicates_each_call_is_one_delivery_at_its_time() -> None:
-    found = list(deliveries(traffic(late_share=0, duplicate_share=0)))
+def test_without_late_ones_and_duplicates_each_call_arrives_once_at_its_time() -> None:
+    found = list(arrivals(traffic(late_share=0, duplicate_share=0)))
     assert all(d.arrives_at - at(d) < 1000 for d in found)  # Stripe tells whole seconds
     assert max(Counter(d.call.get("messageId") or d.call["id"] for d in found).values()) == 1
 
 
-def test_a_copy_of_a_call_says_the_same(month: list[Delivery]) -> None:
+def test_a_copy_of_a_call_says_the_same(month: list[Arrival]) -> None:
     known: dict[str, bytes] = {}
     for d in month:
         said = msgspec.json.encode(d.call)
         assert known.setdefault(d.call.get("messageId") or d.call["id"], said) == said
 
 
-def test_every_call_is_one_that_segment_or_stripe_would_send(month: list[Delivery]) -> None:
+def test_every_call_is_one_that_segment_or_stripe_would_send(month: list[Arrival]) -> None:
     for d in month:
         if d.door == SEGMENT:
             assert d.call["type"] in ("track", "page", "identify")
@@ -95,7 +95,7 @@ def test_every_call_is_one_that_segment_or_stripe_would_send(month: list[Deliver
             assert d.call["data"]["object"]["customer"]
 
 
-def test_all_that_customers_do_occurs(month: list[Delivery]) -> None:
+def test_all_that_customers_do_occurs(month: list[Arrival]) -> None:
     occurring = named(month)
     wanted = {
         "page", "identify", "Product Viewed", "Product Added", "Checkout Started", "Order Completed",
@@ -110,7 +110,7 @@ def test_all_that_customers_do_occurs(month: list[Delivery]) -> None:
     assert wanted <= occurring.keys()
 
 
-def test_more_look_than_put_into_the_cart_than_begin_to_pay_than_buy(month: list[Delivery]) -> None:
+def test_more_look_than_put_into_the_cart_than_begin_to_pay_than_buy(month: list[Arrival]) -> None:
     occurring = named(month)
     bought = occurring["Order Completed"] + occurring["checkout.session.completed"]
     assert (
@@ -123,7 +123,7 @@ def test_more_look_than_put_into_the_cart_than_begin_to_pay_than_buy(month: list
 
 
 def test_a_contact_shares_no_identifier_with_the_web_until_an_agent_finds_the_account(
-    month: list[Delivery],
+    month: list[Arrival],
 ) -> None:
     tracked = [d.call for d in month if d.call["type"] == "track"]
     on_the_web = {call["anonymousId"] for call in tracked if "channel" not in call["properties"]}
@@ -133,7 +133,7 @@ def test_a_contact_shares_no_identifier_with_the_web_until_an_agent_finds_the_ac
     assert 0.3 < len(found) / len(contacts) < 0.95
 
 
-def test_some_phones_are_shared_by_two_customers(month: list[Delivery]) -> None:
+def test_some_phones_are_shared_by_two_customers(month: list[Arrival]) -> None:
     users: dict[str, set[str]] = {}
     for d in month:
         if d.call["type"] == "identify" and "phone" in d.call["traits"]:
@@ -141,14 +141,14 @@ def test_some_phones_are_shared_by_two_customers(month: list[Delivery]) -> None:
     assert any(len(of_phone) > 1 for of_phone in users.values())
 
 
-def test_evenings_are_busier_than_nights(month: list[Delivery]) -> None:
+def test_evenings_are_busier_than_nights(month: list[Arrival]) -> None:
     hours = Counter(hour_of_week(at(d)) % 24 for d in month)
     assert sum(hours[h] for h in (18, 19, 20)) > 4 * sum(hours[h] for h in (2, 3, 4))
 
 
 def test_live_traffic_never_ends_and_comes_at_about_the_rate_asked_for() -> None:
     in_ten_minutes = 0
-    for d in deliveries(live_traffic(20, now=NOW)):
+    for d in arrivals(live_traffic(20, now=NOW)):
         if d.arrives_at >= NOW + 10 * MINUTE:
             break
         in_ten_minutes += d.arrives_at >= NOW
@@ -159,7 +159,7 @@ def during(kind: str | None, *names: str) -> list[int]:
     """How often each of them occurs in an hour, with this incident on."""
     incidents = (Incident(kind, NOW, NOW + HOUR),) if kind else ()
     occurring: Counter[str] = Counter()
-    for d in deliveries(live_traffic(8, now=NOW, incidents=incidents)):
+    for d in arrivals(live_traffic(8, now=NOW, incidents=incidents)):
         if d.arrives_at >= NOW + HOUR:
             break
         if at(d) >= NOW:

@@ -13,9 +13,9 @@ import pytest
 import stripe
 from aiohttp import web
 
-from ingest.simulation.sender import Delivery, Door, Sender, SendingError, Sent, stripe_headers
+from ingest.simulation.sender import Arrival, Door, Sender, SendingError, Sent, stripe_headers
 from ingest.simulation.world import SEGMENT, STRIPE
-from ingest.simulator import Traffic, deliveries
+from ingest.simulator import Traffic, arrivals
 
 SECRET = "whsec_of_the_test"
 
@@ -58,16 +58,16 @@ class Collector:
         ]
 
 
-def calls(n: int, door: int = SEGMENT) -> list[Delivery]:
+def calls(n: int, door: int = SEGMENT) -> list[Arrival]:
     return [
-        Delivery(i, door, {"type": "track", "event": "e", "messageId": str(i), "anonymousId": "a"})
+        Arrival(i, door, {"type": "track", "event": "e", "messageId": str(i), "anonymousId": "a"})
         for i in range(n)
     ]
 
 
 def send(
     collector: Collector,
-    sent: list[Delivery],
+    sent: list[Arrival],
     stopping: Callable[[], bool] = lambda: False,
     **door: object,
 ) -> Sent:
@@ -115,7 +115,7 @@ def test_batches_may_be_compressed() -> None:
 
 def test_stripe_s_own_library_accepts_the_signature_of_each_event() -> None:
     collector = Collector()
-    told = [d for d in deliveries(Traffic(start_at=0, customers=60)) if d.door == STRIPE][:20]
+    told = [d for d in arrivals(Traffic(start_at=0, customers=60)) if d.door == STRIPE][:20]
     sent = send(collector, told)
     assert sent.stripe_events == len(told) > 5
     for request, body, _ in collector.requests:
@@ -161,8 +161,8 @@ def test_live_calls_wait_for_their_time() -> None:
     send(
         collector,
         [
-            Delivery(now - 1000, SEGMENT, {"messageId": "past"}),
-            Delivery(now + 700, SEGMENT, {"messageId": "to come"}),
+            Arrival(now - 1000, SEGMENT, {"messageId": "past"}),
+            Arrival(now + 700, SEGMENT, {"messageId": "to come"}),
         ],
         live=True,
     )
@@ -175,7 +175,7 @@ def test_it_stops_when_it_is_told_to() -> None:
     soon = time.monotonic() + 0.3
     sent = send(
         Collector(),
-        [Delivery(now + 3_600_000, SEGMENT, {"messageId": "in an hour"})],
+        [Arrival(now + 3_600_000, SEGMENT, {"messageId": "in an hour"})],
         live=True,
         stopping=lambda: time.monotonic() > soon,
     )

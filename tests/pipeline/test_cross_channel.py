@@ -1,0 +1,154 @@
+"""The whole path with the real parts: three sets of identifiers become one customer and one journey.
+
+Anonymous on the web, a phone number in a call, an email and a card with the payment provider, in every order
+of what happens and of what links them. All cases run at once in one pipeline, each with identifiers of its own.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from itertools import permutations
+
+import httpx
+import msgspec
+import pytest
+from sqlalchemy import Engine, text
+
+from desireline.demo_proof import Proof, case, find
+from desireline.reconcile import reconcile
+from desireline.running import DataFolder
+from desireline.settings import Settings
+from desireline.supervisor import Supervisor
+from ingest.simulation.sender import stripe_headers
+from warehouse import connect
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_S = 60.0
+Said = tuple[str, list[dict[str, object]]]  # the door, and what is said there at once
+
+
+class Pipeline:
+    """Everything running on free ports, and its two doors."""
+
+    def __init__(self, supervisor: Supervisor, connection: Engine) -> None:
+        self.connection = connection
+        self._running = supervisor.running
+        self._spool = DataFolder(supervisor.settings.data).spool
+        self._client = httpx.Client(base_url=self._running.urls.collector, timeout=30)
+
+    def send(self, said: list[Said]) -> None:
+        calls = [call for door, of in said if door == "segment" for call in of]
+        for begin in range(0, len(calls), 100):
+            batch = {"batch": calls[begin : begin + 100], "writeKey": self._running.write_key}
+            answer = self._client.post("/v1/batch", json=batch)
+            assert answer.json() == {"success": True, "accepted": len(batch["batch"]), "rejected": 0}
+        for event in (event for door, of in said if door == "stripe" for event in of):
+            body = msgspec.json.encode(event)
+            headers = stripe_headers(self._running.stripe_secret, body, int(time.time()))
+            assert self._client.post("/webhooks/stripe", content=body, headers=headers).status_code == 200
+
+    def settle(self) -> None:
+        """Until all that was accepted is in the warehouse."""
+        result = reconcile(self.connection, self._spool, patience_s=PATIENCE_S)
+        assert result.holds, result.sentence
+
+    def count(self, of: str, where: str) -> int:
+        with self.connection.connect() as asking:
+            return int(asking.execute(text(f"select {of} where {where}")).scalar_one())
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    settings = Settings(
+        data_dir=str(tmp_path_factory.mktemp("pipeline")),
+        dashboards_port=0,
+        collector_port=0,
+        warehouse_port=0,
+        broker_port=0,
+        worker_port=0,
+    )
+    with Supervisor(settings, say=print) as supervisor:
+        connection = connect(supervisor.running.urls.warehouse_reader)
+        yield Pipeline(supervisor, connection)
+        connection.dispose()
+
+
+def parts(proof: Proof) -> list[Said]:
+    """The three things that happen and the two links, each said at once."""
+    web, call = proof.happened[:2], proof.happened[2:]
+    return [
+        ("segment", web),
+        ("segment", call),
+        ("stripe", [proof.payment]),
+        *(("segment", [link]) for link in proof.links),
+    ]
+
+
+def assert_holds(pipeline: Pipeline, proof: Proof) -> None:
+    deadline = time.monotonic() + PATIENCE_S  # a merge may be under way while all touchpoints are there
+    while not (finding := find(pipeline.connection, proof)).holds and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert finding.holds, finding
+    assert sorted(finding.touchpoints) == [
+        ("add_to_cart", "web"),
+        ("call_answered", "voice"),
+        ("call_queued", "voice"),
+        ("product_view", "web"),
+        ("purchase", "billing"),
+    ]
+
+
+def test_in_every_order_of_events_and_links_it_is_one_customer_and_one_journey(pipeline: Pipeline) -> None:
+    now = time.time_ns() // 1_000_000
+    orders = list(permutations(range(5)))
+    proofs = [case(f"order{i}", now, phone=f"+155510{i:05}") for i in range(len(orders))]
+    for turn in range(5):
+        pipeline.send([parts(proof)[order[turn]] for proof, order in zip(proofs, orders, strict=True)])
+        pipeline.settle()  # so that the next turn really comes later
+    for proof in proofs:
+        assert_holds(pipeline, proof)
+    ours = "customer_id like 'user_id:account-order%'"
+    assert pipeline.count("count() from touchpoints", ours) == 5 * len(orders)
+    assert pipeline.count("count() from journeys", ours) == len(orders)
+    assert pipeline.count("uniqExact(customer_id) from identities", ours) == len(orders)
+
+
+def test_all_at_once_shuffled_and_repeated_it_is_one_customer_and_one_journey(pipeline: Pipeline) -> None:
+    now = time.time_ns() // 1_000_000
+    shuffle = random.Random(7)
+    proofs = [case(f"storm{i}", now, phone=f"+155520{i:05}") for i in range(60)]
+    said = [part for proof in proofs for part in parts(proof)] * 3
+    shuffle.shuffle(said)
+    pipeline.send(said)
+    pipeline.settle()
+    for proof in proofs:
+        assert_holds(pipeline, proof)
+    ours = "customer_id like 'user_id:account-storm%'"
+    assert pipeline.count("count() from touchpoints", ours) == 5 * len(proofs)
+    assert pipeline.count("count() from journeys", ours) == len(proofs)
+
+
+def test_without_links_they_stay_three_customers(pipeline: Pipeline) -> None:
+    proof = case("apart", time.time_ns() // 1_000_000, phone="+15553000000")
+    pipeline.send(parts(proof)[:3])
+    pipeline.settle()
+    finding = find(pipeline.connection, proof)
+    assert len(finding.customers) == 3
+    assert len(finding.journeys) == 3
+    assert not finding.missing or finding.missing == [proof.visitor]
+
+
+def test_two_accounts_on_one_phone_stay_two_customers(pipeline: Pipeline) -> None:
+    now = time.time_ns() // 1_000_000
+    one, two = (case(name, now, phone="+15554000000") for name in ("sharer1", "sharer2"))
+    pipeline.send([*parts(one), *parts(two)])
+    pipeline.settle()
+    owners = {
+        find(pipeline.connection, proof).owners[f"customer_id:cus_{name}"]
+        for proof, name in ((one, "sharer1"), (two, "sharer2"))
+    }
+    assert owners == {"user_id:account-sharer1", "user_id:account-sharer2"}
+    assert pipeline.count(
+        "count() from identity_conflicts", "customer_b like '%sharer%' or customer_a like '%sharer%'"
+    )
