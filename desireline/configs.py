@@ -32,6 +32,26 @@ def journey_model_text(settings: Settings) -> str:
         raise DesirelineError(f"this is no text: {error}", where=settings.journey_model) from error
 
 
+def collector(settings: Settings) -> "CollectorConfig":
+    """What the collector is given."""
+    from ingest.config import CollectorConfig
+
+    return CollectorConfig(
+        spool_dir=str(DataFolder(settings.data).spool),
+        bootstrap_servers=settings.bootstrap_servers,
+        model=journey_model(settings),
+        partitions=settings.partitions,
+        write_keys=settings.write_keys,
+        stripe_secret=settings.stripe_secret,
+        public_url=settings.public_url,
+        spool_limit_bytes=settings.spool_limit_bytes,
+        spool_days=settings.spool_days,
+        body_limit_bytes=settings.body_limit_bytes,
+        event_limit_bytes=settings.event_limit_bytes,
+        strict=settings.strict,
+    )
+
+
 def worker(settings: Settings) -> "WorkerConfig":
     """What the worker is given."""
     from streams.config import WorkerConfig

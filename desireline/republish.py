@@ -2,12 +2,12 @@
 
 In this order: the partitions' watermarks; what the spool holds and the warehouse lacks; the alerts that are
 open; the households of the cache horizon, whole, those with open attempts and the recent ones first. All of
-it goes into the inbox marked as put back, so that each household is said in full once it is known again; until
-then the versions of the rows keep a half-known household from overwriting what is known. New touchpoints are
-taken all the while, and pages answer from the warehouse.
+it goes into the inbox marked as put back, so that each household is said in full once it is known again;
+until then the versions of the rows keep a half-known household from overwriting what is known. New
+touchpoints are taken all the while, and pages answer from the warehouse.
 
-Afterwards it keeps an eye on what the warehouse has: up to the *confirmed* position of the spool every element
-is there, so that the next start need not look at what lies before.
+Afterwards it keeps an eye on what the warehouse has: up to the *confirmed* position of the spool every
+element is there, so that the next start need not look at what lies before.
 """
 
 import logging
@@ -21,8 +21,11 @@ from desireline import configs, loaded, spooled
 from desireline.progress import Progress, now_ms, write
 from desireline.running import DataFolder
 from desireline.settings import Settings
+from ingest.mapped import Mapped
+from ingest.publisher import FILE_HEADER, pack
+from ingest.spool import SpoolBroken
 from models.alerts import Alert
-from models.touchpoint import Element
+from models.touchpoint import Clock, Element
 from streams.alert import seeds
 from streams.protocol import InboxRecord, encode_put_back, encode_watermark
 from streams.topics import ABANDONMENT, INBOX, LARGEST_MESSAGE_BYTES, topic_status
@@ -39,6 +42,7 @@ _TOGETHER = 2_000  # elements that are packed together: several households share
 _AHEAD = 200  # records of the inbox that may wait for the worker, so that live ones wait no longer than these
 _LOOK_EVERY_S = 0.25
 _SAY_EVERY_S = 1.0
+_LOST_AFTER_S = 120.0
 
 
 def run(settings: Settings) -> None:
@@ -47,7 +51,7 @@ def run(settings: Settings) -> None:
     republisher.put_back()
     while True:
         time.sleep(CONFIRM_EVERY_S)
-        confirm(republisher.client, republisher.folder)
+        republisher.confirm()
 
 
 class Republisher:
@@ -59,7 +63,8 @@ class Republisher:
         self.folder = DataFolder(settings.data)
         self.client = client(settings.warehouse_url)
         self._settings = settings
-        self._model = configs.journey_model(settings)
+        self._collector = configs.collector(settings)
+        self._model = self._collector.model
         self._producer = KafkaProducer(
             bootstrap_servers=settings.bootstrap_servers,
             acks="all",
@@ -70,6 +75,7 @@ class Republisher:
         self._said_at = 0.0
         self._ends: dict[int, int] = {}  # partition of the inbox -> offset of the last record of ours
         self._sent = 0
+        self._stuck_since: float | None = None
 
     def put_back(self) -> None:
         """All of it, and wait until the worker has taken it."""
@@ -105,16 +111,66 @@ class Republisher:
 
     def _publish_missing(self) -> None:
         """From the confirmed position to what was published; what lies behind that is the publisher's."""
-        confirmed = spooled.confirmed(self.folder)
-        for batch in spooled.published(self.folder, confirmed):
-            lacking = loaded.missing(self.client, batch.elements)
-            self._put(lacking, counts=False)
-            if lacking:
-                self._say(published_again=self._progress.published_again + len(lacking))
-            spooled.publish_rejections(
-                self._producer, batch, loaded.missing_rejections(self.client, batch.rejection_ids)
+        try:
+            for batch in spooled.published(self._collector, self.folder.confirmed):
+                if lacking := self._lacking(batch):
+                    self._publish_again(lacking)
+        except SpoolBroken as error:
+            log.error("%s; what the warehouse holds is put back all the same", error)
+
+    def confirm(self) -> None:
+        """Move the confirmed position on, up to the first element that the warehouse does not have yet.
+
+        What is still not there after a long time was lost on the way, and is published again.
+        """
+        for batch in spooled.published(self._collector, self.folder.confirmed):
+            lacking = self._lacking(batch)
+            if not lacking:
+                self.folder.write_confirmed(batch.end)
+                self._stuck_since = None
+                continue
+            self._stuck_since = self._stuck_since or time.monotonic()
+            if time.monotonic() - self._stuck_since > _LOST_AFTER_S and not self._worker_lags():
+                log.warning("%d accepted elements did not arrive, and are published again", _count(lacking))
+                self._publish_again(lacking)
+                self._stuck_since = None
+            return
+
+    def _lacking(self, batch: spooled.Batch) -> list[Mapped]:
+        """Of a batch what the warehouse has neither as a row nor as rejected, with the clock records."""
+        elements = {id(element) for element in loaded.missing(self.client, batch.elements)}
+        rejections = set(loaded.missing_rejections(self.client, batch.rejection_ids))
+        if not elements and not rejections:
+            return []
+        lacking = []
+        for mapped in batch.mapped:
+            records = [
+                record for record in mapped.records if isinstance(record, Clock) or id(record) in elements
+            ]
+            rejected = [rejected for rejected in mapped.rejected if rejected.id in rejections]
+            if records or rejected:
+                lacking.append(Mapped(records, rejected, mapped.from_file))
+        return lacking
+
+    def _publish_again(self, lacking: list[Mapped]) -> None:
+        """As the publisher does, for the watermark; and put back, so that households are said in full."""
+        order, partitions = self._model.identifier_order, self._settings.partitions
+        for record in pack(lacking, order, partitions):
+            self._producer.send(
+                record.topic,
+                record.value,
+                key=record.key,
+                partition=record.partition,
+                headers=[(FILE_HEADER, b"1")] if record.from_file else [],
             )
-        self._producer.flush()
+        elements = [
+            record for mapped in lacking for record in mapped.records if not isinstance(record, Clock)
+        ]
+        self._put(elements, counts=False)
+        self._say(published_again=self._progress.published_again + len(elements))
+
+    def _worker_lags(self) -> bool:
+        return any(topic.lag for topic in topic_status(self._settings.bootstrap_servers))
 
     def _send_alerts(self) -> None:
         for partition, key, value in seeds(self._open_alerts(), self._settings.partitions):
@@ -133,7 +189,7 @@ class Republisher:
             "message",
         )
         rows = self.client.query(
-            f"select {', '.join(names)}, toUnixTimestamp64Milli(opened_at), toFloat64OrZero(probability)"  # noqa: S608
+            f"select {', '.join(names)}, toUnixTimestamp64Milli(opened_at), toFloat64(probability)"  # noqa: S608
             " from alert_rows final where resolved_at is null"
         ).result_rows
         return [
@@ -186,11 +242,5 @@ class Republisher:
             write(self.folder, self._progress)
 
 
-def confirm(warehouse_client: Any, folder: DataFolder) -> None:
-    """Move the confirmed position on, up to the first element that the warehouse does not have yet."""
-    for batch in spooled.published(folder, spooled.confirmed(folder)):
-        if loaded.missing(warehouse_client, batch.elements):
-            return
-        if loaded.missing_rejections(warehouse_client, batch.rejection_ids):
-            return
-        spooled.write_confirmed(folder, batch.position)
+def _count(lacking: list[Mapped]) -> int:
+    return sum(len(mapped.records) + len(mapped.rejected) for mapped in lacking)

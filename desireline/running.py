@@ -66,12 +66,25 @@ class DataFolder:
         self.run = path / "run.json"
         self.lock = path / "up.lock"
         self.progress = path / "republish.json"
+        self._confirmed = path / "confirmed"
 
     def create(self) -> None:
         """Make what is missing; the folder is the owner's alone, since it holds what customers did."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in (self.spool, self.warehouse, self.worker, self.logs):
             folder.mkdir(exist_ok=True)
+
+    @property
+    def confirmed(self) -> int:
+        """Up to this position of the spool the warehouse has everything; 0 at first."""
+        try:
+            return int(self._confirmed.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def write_confirmed(self, position: int) -> None:
+        """Remember it. Losing it costs comparing again."""
+        write_whole(self._confirmed, str(position).encode())
 
     def running(self) -> Running | None:
         """What the last `up` wrote, whether or not it still runs."""

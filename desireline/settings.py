@@ -84,6 +84,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         int, _says("size of the spool from which on senders are told to come later, bytes", ge=1_048_576)
     ] = 20_000_000_000
 
+    spool_days: Annotated[
+        int, _says("how long the spool keeps what is published and loaded, days", ge=1, le=3_650)
+    ] = 7
+    body_limit_bytes: Annotated[
+        int, _says("largest body that is taken, decoded, bytes", ge=65_536, le=268_435_456)
+    ] = 8_388_608
+    event_limit_bytes: Annotated[
+        int, _says("largest event that is taken, bytes; below Kafka's own limit", ge=1_024, le=900_000)
+    ] = 524_288
+    strict: Annotated[bool, _says("an event that no rule maps is rejected instead of kept as custom")] = False
+
     # worker
     live: Annotated[
         bool, _says("the wall clock moves the watermark; off: only touchpoints and clock records do")

@@ -291,7 +291,7 @@ class Supervisor:
 
     def _last_words(self, name: str) -> str:
         lines = (self.folder.logs / f"{name}.log").read_text(errors="replace").strip().splitlines()
-        return f": {lines[-1].strip().rstrip('.')}" if lines else ""
+        return f": {lines[-1].strip().rstrip('.')[:300]}" if lines else ""
 
     def _write_running(self) -> None:
         settings = self.settings

@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from desireline.cli.options import settings
-
 
 def add_to(app: typer.Typer) -> None:
     """`load` and `simulate`."""

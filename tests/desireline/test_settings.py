@@ -91,6 +91,6 @@ def test_every_setting_has_a_sentence_a_bound_and_a_default_that_is_allowed() ->
 
 def test_a_duration_or_a_size_says_its_unit_in_its_name() -> None:
     for line in describe():
-        for word, ending in ((", ms", "_ms"), (", s", "_s"), (", bytes", "_bytes")):
+        for word, ending in ((", ms", "_ms"), (", s", "_s"), (", bytes", "_bytes"), (", days", "_days")):
             if word in line.meaning.replace(", so", ""):
                 assert line.key.endswith(ending), line.key
