@@ -7,13 +7,14 @@ and the simulator, which first tells the last weeks and then what happens now: t
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,15 +28,14 @@ from desireline import demo_proof, demo_summary
 from desireline.demo_senders import (
     DemoFailed,
     LiveTraffic,
+    RealClient,
     client_calls,
     door,
     expected,
-    run_client,
     send_stripe,
 )
 from desireline.demo_stripe import story
 from desireline.running import Running
-from ingest.simulation.sender import Sent
 from ingest.simulator import SimulationConfig, past_traffic, simulate
 from models.errors import DesirelineError
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 HISTORY_CUSTOMERS = 2_500
 LOADING_PATIENCE_S = 90.0
 ALERT_PATIENCE_S = 110.0
+_REJECTED_SAYS = "`desireline rejected list` says why."
 _WORKER_SAYS = "The worker's log says why."
 
 
@@ -55,14 +56,12 @@ class Context(msgspec.Struct, frozen=True):
     console: Console
 
 
-class Fed(msgspec.Struct):
-    """What was sent before the summary, and how long it took to be in the warehouse, s."""
+class Fed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent before the summary: calls, touchpoints that they became, and how long that took, s."""
 
-    by_client: dict[str, int] = {}
-    by_stripe: int = 0
-    history: Sent = msgspec.field(default_factory=Sent)
-    loaded_s: float = 0.0
-    touchpoints: int = 0
+    calls: int
+    touchpoints: int
+    loaded_s: float
 
 
 def run_demo(context: Context, *, once: bool) -> int:
@@ -70,17 +69,18 @@ def run_demo(context: Context, *, once: bool) -> int:
 
     0, or 1 after saying which part did not work.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
     from warehouse import connect
 
-    console = context.console
     connection = connect(context.running.urls.warehouse_reader)
     live = LiveTraffic(context.running)
     try:
         _demonstrate(context, connection, live, once=once)
         if not once:
-            _stay(console, connection, live)
-    except DesirelineError as error:
-        console.print(f"\n[bold red]the demo failed:[/] {error}", soft_wrap=True)
+            _stay(context.console, connection, live)
+    except (DesirelineError, SQLAlchemyError, httpx.HTTPError) as error:
+        context.console.print("\n[bold red]the demo failed:[/]", escape(str(error)), soft_wrap=True)
         return 1
     finally:
         live.stop()
@@ -99,73 +99,72 @@ def _demonstrate(context: Context, connection: "Engine", live: LiveTraffic, *, o
         finding = _await_proof(connection, proof)
     if once:
         live.stop()
+        live.check()
         _check_nothing_lost(context, connection)
-    demo_summary.show(
-        context.console,
-        connection,
-        demo_summary.Facts(
-            finding=finding,
-            alert=alert,
-            sent=fed.history.calls + fed.history.stripe_events + sum(fed.by_client.values()) + fed.by_stripe,
-            touchpoints=fed.touchpoints,
-            loaded_s=fed.loaded_s,
-            took_s=time.monotonic() - begun,
-            urls=context.running.urls,
-            write_key=context.running.write_key,
-        ),
+    facts = demo_summary.Facts(
+        finding=finding,
+        alert=alert,
+        calls=fed.calls,
+        touchpoints=fed.touchpoints,
+        loaded_s=fed.loaded_s,
+        took_s=time.monotonic() - begun,
+        urls=context.running.urls,
+        write_key=context.running.write_key,
     )
+    try:
+        demo_summary.show(context.console, connection, facts)
+    except demo_summary.NothingToShow as error:
+        raise DemoFailed(str(error), remedy=_WORKER_SAYS) from error
 
 
 def _feed(
     context: Context, connection: "Engine", proof: demo_proof.Proof, progress: Progress, now: int
 ) -> Fed:
-    """All three senders at once, until the warehouse has what they sent."""
-    fed, begun = Fed(), time.monotonic()
-    client = progress.add_task("segment-analytics-python, a process of its own", total=None)
-    stripe = progress.add_task("Stripe's events, signed, by webhook", total=None)
-    history = progress.add_task("six weeks of simulated customers", total=None)
-    stitched = progress.add_task("stitched into journeys", total=None)
-
+    """All three senders, the first beside the others, until the warehouse has what they sent."""
+    running, begun = context.running, time.monotonic()
     calls = client_calls(now) + proof.happened + proof.links
-    told = ThreadPoolExecutor(1, "client").submit(run_client, context.running, calls)
-    progress.update(client, total=len(calls))
-
     events = [*story(now), proof.payment]
-    progress.update(stripe, total=len(events))
-    fed.by_stripe = send_stripe(context.running, events, lambda: progress.advance(stripe))
-
     traffic = past_traffic(HISTORY_CUSTOMERS, now=now)
-    total, about = expected(traffic)
-    progress.update(history, total=total)
-    with _watching(connection, lambda count: progress.update(stitched, completed=count)) as watched:
-        about += len(calls) + len(events)
-        progress.update(stitched, total=about)
-        fed.history = simulate(
-            SimulationConfig(traffic=traffic, door=door(context.running)),
+    total, touchpoints = expected(traffic)
+    told = progress.add_task("the Segment client, a process of its own", total=len(calls))
+    stripe = progress.add_task("Stripe's events, signed", total=len(events))
+    history = progress.add_task("six weeks of simulated customers", total=total)
+    stitched = progress.add_task("touchpoints in the warehouse", total=len(calls) + len(events) + touchpoints)
+    with (
+        RealClient(running, calls) as client,
+        _watching(connection, lambda count: progress.update(stitched, completed=count)),
+    ):
+        send_stripe(running, events, lambda: progress.advance(stripe))
+        sent = simulate(
+            SimulationConfig(traffic=traffic, door=door(running)),
             lambda sent: progress.update(history, completed=sent.calls + sent.stripe_events),
         )
-        fed.by_client = told.result()
-        progress.update(client, completed=sum(fed.by_client.values()))
+        if sent.rejected:
+            raise DemoFailed(f"{sent.rejected:,} simulated calls were rejected", remedy=_REJECTED_SAYS)
+        by_client = sum(client.result().values())
+        progress.update(told, completed=by_client)
         _check_nothing_lost(context, connection, patience_s=LOADING_PATIENCE_S)
-        fed.loaded_s = time.monotonic() - begun
-        fed.touchpoints = watched()
-        progress.update(stitched, completed=fed.touchpoints, total=fed.touchpoints)
-    return fed
+    loaded_s = time.monotonic() - begun
+    found = demo_summary.touchpoints(connection)
+    progress.update(stitched, completed=found, total=found)
+    return Fed(
+        calls=by_client + len(events) + sent.calls + sent.stripe_events, touchpoints=found, loaded_s=loaded_s
+    )
 
 
 @contextmanager
-def _watching(connection: "Engine", told: Callable[[int], None]) -> Iterator[Callable[[], int]]:
-    """Ask twice a second how many touchpoints the warehouse has, and tell it; gives what asks once more."""
+def _watching(connection: "Engine", tell: Callable[[int], None]) -> Iterator[None]:
+    """Meanwhile ask twice a second how many touchpoints the warehouse has, and tell it."""
     stopping = threading.Event()
 
     def watch() -> None:
         while not stopping.wait(0.5):
-            told(demo_summary.touchpoints(connection))
+            tell(demo_summary.touchpoints(connection))
 
     watcher = threading.Thread(target=watch, name="watching the warehouse", daemon=True)
     watcher.start()
     try:
-        yield lambda: demo_summary.touchpoints(connection)
+        yield
     finally:
         stopping.set()
         watcher.join()

@@ -5,10 +5,11 @@ Each says by `DemoFailed` that something did not reach the collector.
 
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import msgspec
@@ -61,29 +62,59 @@ def client_calls(now: int) -> list[dict[str, Any]]:
     return [arrival.call for arrival in arrivals(traffic) if arrival.door == SEGMENT]
 
 
-def run_client(running: Running, calls: list[dict[str, Any]]) -> dict[str, int]:
-    """Let the real client send the calls, in its own process: how many it sent, by type."""
-    errand = Errand(host=running.urls.collector, write_key=running.write_key, calls=calls)
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-P", "-m", "desireline.demo_client"],
-            input=msgspec.json.encode(errand),
-            capture_output=True,
-            timeout=SENDER_PATIENCE_S,
-            start_new_session=True,  # Ctrl-C reaches us alone
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise DemoFailed(
-            f"the Segment client did not end within {SENDER_PATIENCE_S:.0f} s", remedy=_COLLECTOR_SAYS
-        ) from None
-    if ended.returncode:
-        last = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        said = msgspec.json.decode(ended.stdout, type=ErrandDone).failures if ended.stdout else last
-        raise DemoFailed(
-            f"the Segment client ended with {ended.returncode}: {'; '.join(said)}", remedy=_COLLECTOR_SAYS
-        )
-    return msgspec.json.decode(ended.stdout, type=ErrandDone).sent
+class RealClient:
+    """The real client in its own process, given its errand at once."""
+
+    def __init__(self, running: Running, calls: list[dict[str, Any]]) -> None:
+        errand = Errand(host=running.urls.collector, write_key=running.write_key, calls=calls)
+        # files, since a pipe holds less than what is said
+        self._said, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  its own
+        with tempfile.TemporaryFile() as given:
+            given.write(msgspec.json.encode(errand))
+            given.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "desireline.demo_client"],
+                stdin=given,
+                stdout=self._said,
+                stderr=self._errors,
+                start_new_session=True,  # Ctrl-C reaches us alone, and we end it
+            )
+
+    def __enter__(self) -> "RealClient":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.end()
+
+    def result(self) -> dict[str, int]:
+        """Wait for it: how many calls it sent, by type."""
+        try:
+            code = self._process.wait(timeout=SENDER_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise DemoFailed(
+                f"the Segment client did not end within {SENDER_PATIENCE_S:.0f} s", remedy=_COLLECTOR_SAYS
+            ) from None
+        said, errors = _content(self._said), _content(self._errors).decode(errors="replace")
+        if code:
+            last = errors.strip().splitlines()[-1:]
+            why = msgspec.json.decode(said, type=ErrandDone).failures if said else last
+            raise DemoFailed(
+                f"the Segment client ended with {code}: {'; '.join(why)}", remedy=_COLLECTOR_SAYS
+            )
+        return msgspec.json.decode(said, type=ErrandDone).sent
+
+    def end(self) -> None:
+        """End it, if it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+
+def _content(file: IO[bytes]) -> bytes:
+    with file:
+        file.seek(0)
+        return file.read()
 
 
 def send_stripe(running: Running, events: list[dict[str, Any]], sent: Callable[[], None]) -> int:
@@ -98,7 +129,7 @@ def send_stripe(running: Running, events: list[dict[str, Any]], sent: Callable[[
                 said = f"{response.status_code} {response.text[:200]}"
                 raise DemoFailed(
                     f"Stripe's {event['type']} was not accepted: {said}",
-                    remedy="`desireline rejected list` says more.",
+                    remedy="`desireline rejected list` may say more.",
                 )
             sent()
     return len(events)

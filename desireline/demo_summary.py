@@ -15,6 +15,7 @@ from desireline.demo_proof import Finding
 from desireline.render import duration
 from desireline.running import Urls
 from ingest.simulation.sender import Sent
+from models.errors import DesirelineError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -35,12 +36,16 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     resolved_at: Any
 
 
+class NothingToShow(DesirelineError):
+    """An answer that must not be empty is."""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the demo knows and the warehouse does not: calls sent, durations in s, where the parts answer."""
 
     finding: Finding
     alert: Alert
-    sent: int
+    calls: int
     touchpoints: int
     loaded_s: float
     took_s: float
@@ -78,7 +83,7 @@ def alerts(connection: "Engine") -> list[Alert]:
 
 
 def show(console: Console, connection: "Engine", facts: Facts) -> None:
-    """Print the summary. DemoEmpty names an answer that has nothing to say."""
+    """Print the summary. NothingToShow names an answer that is empty."""
     console.print()
     console.rule("[bold]what desireline made of it[/]", align="left")
     for part in (
@@ -103,9 +108,10 @@ def alert_line(alert: Alert) -> str:
 def live_line(connection: "Engine", sent: Sent) -> str:
     """What is going on now, in one line."""
     opened = sum(alert.resolved_at is None for alert in alerts(connection))
+    sent_live = sent.calls + sent.stripe_events
     return (
-        f"live · {touchpoints(connection):,} touchpoints · {sent.calls + sent.stripe_events:,} live calls sent "
-        f"· {opened} {'alert' if opened == 1 else 'alerts'} open · Ctrl-C ends it"
+        f"live · {touchpoints(connection):,} touchpoints · {sent_live:,} calls sent live · "
+        f"{opened} {'alert' if opened == 1 else 'alerts'} open · Ctrl-C ends it"
     )
 
 
@@ -156,8 +162,8 @@ def _funnel(connection: "Engine") -> RenderableType:
 
     rows = _rows(funnels.funnel(connection, list(FUNNEL), within=WITHIN))
     if not rows or not rows[-1]["count"]:
-        raise ValueError("the funnel is empty")
-    table = _grid("Funnel", f"journeys, in this order within {WITHIN}")
+        raise NothingToShow("the funnel is empty")
+    table = _grid("Funnel", f"customers, in this order within {WITHIN}")
     table.add_column("step")
     table.add_column("", width=_BAR)
     table.add_column("reached", justify="right")

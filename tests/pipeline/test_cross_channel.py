@@ -1,7 +1,7 @@
 """The whole path with the real parts: three sets of identifiers become one customer and one journey.
 
 Anonymous on the web, a phone number in a call, an email and a card with the payment provider, in every order
-of what happens and of what links them. All cases run at once in one pipeline, each with identifiers of its own.
+of what happens and of what links them. All cases run in one pipeline, each with identifiers of its own.
 """
 
 import random
