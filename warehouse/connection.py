@@ -39,7 +39,9 @@ class _Place:
 
 
 def connect(url: str) -> Engine:
-    """A SQLAlchemy engine on the warehouse at `http://USER:PASSWORD@HOST:PORT/DATABASE`; nothing is asked yet."""
+    """A SQLAlchemy engine on the warehouse at `http://USER:PASSWORD@HOST:PORT/DATABASE`; nothing is
+    asked yet.
+    """
     place = _Place(url)
     return create_engine(
         URL.create(

@@ -1,4 +1,6 @@
-"""The SQL that makes the tables: for one server, or replicated and sharded for a cluster, from one definition."""
+"""The SQL that makes the tables: for one server, or replicated and sharded for a cluster, from one
+definition.
+"""
 
 import re
 from collections.abc import Iterator
@@ -26,8 +28,8 @@ class ClusterNameError(DesirelineError):
 def statements(cluster: str | None = None) -> Iterator[str]:
     """Every statement that makes database, tables, indexes and views, safe to run twice. `cluster`: its name.
 
-    On a cluster the tables are called `…_local`, replicated; a Distributed table of the plain name stands before
-    each. ClusterNameError.
+    On a cluster the tables are called `…_local`, replicated; a Distributed table of the plain name stands
+    before each. ClusterNameError.
     """
     if cluster is not None and not _CLUSTER.fullmatch(cluster):
         raise ClusterNameError(

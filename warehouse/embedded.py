@@ -1,8 +1,9 @@
 """The embedded warehouse: ClickHouse's HTTP interface over the chDB engine, one process on one folder.
 
-To its clients it is a ClickHouse server: `POST /` and `GET /` with a query, `param_*`, settings, formats, compressed
-bodies both ways, exception codes, sessions with temporary tables, `/ping`. Users are `default`, who may do everything,
-and `reader`, who may only read tables.
+To its clients it is a ClickHouse server: `POST /` and `GET /` with a query, `param_*`, settings, formats,
+compressed
+bodies both ways, exception codes, sessions with temporary tables, `/ping`. Users are `default`, who may do
+everything, and `reader`, who may only read tables.
 
     python -P -m warehouse.embedded --path DIR --port 8123
 """
@@ -43,14 +44,27 @@ log = logging.getLogger(__name__)
 READER = "reader"
 # what an HTTP request says that is no setting of the engine
 _NO_SETTINGS = frozenset(
-    "query database default_database user password default_format session_id session_timeout session_check query_id "
-    "quota_key role compress decompress enable_http_compression http_zlib_compression_level client_protocol_version "
-    "wait_end_of_query buffer_size send_progress_in_http_headers http_headers_progress_interval_ms "
-    "cancel_http_readonly_queries_on_client_close add_http_cors_header readonly "
-    "http_make_head_request stacktrace http_write_exception_in_output_format".split()
+    {
+        *(
+            "query",
+            "query_id",
+            "database",
+            "default_database",
+            "default_format",
+            "quota_key",
+            "role",
+            "stacktrace",
+        ),
+        *("user", "password", "session_id", "session_timeout", "session_check", "readonly"),
+        *("compress", "decompress", "enable_http_compression", "http_zlib_compression_level"),
+        *("wait_end_of_query", "buffer_size", "client_protocol_version", "add_http_cors_header"),
+        *("send_progress_in_http_headers", "http_headers_progress_interval_ms", "http_make_head_request"),
+        *("cancel_http_readonly_queries_on_client_close", "http_write_exception_in_output_format"),
+    }
 )
 _INSERTED = re.compile(
-    rb"\s*INSERT\s+INTO\s+(?P<into>.*?)(?P<settings>\s+SETTINGS\s+[^\n]*?)?\s+FORMAT\s+(?P<format>\w+)[ \t]*;?(?:\r?\n|\s|$)",
+    rb"\s*INSERT\s+INTO\s+(?P<into>.*?)(?P<settings>\s+SETTINGS\s+[^\n]*?)?"
+    rb"\s+FORMAT\s+(?P<format>\w+)[ \t]*;?(?:\r?\n|\s|$)",
     re.IGNORECASE | re.DOTALL,
 )
 _FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\b.*)?;?\s*$", re.IGNORECASE | re.DOTALL)
@@ -63,7 +77,9 @@ Scope = MutableMapping[str, Any]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one query may take: memory in bytes, time in seconds. A reader may ask for less, never for more."""
+    """What one query may take: memory in bytes, time in seconds. A reader may ask for less, never for
+    more.
+    """
 
     memory_bytes: int = 4_000_000_000
     reader_memory_bytes: int = 2_000_000_000
@@ -146,11 +162,11 @@ class Server:
         try:
             while True:
                 piece = asyncio.ensure_future(loop.run_in_executor(self._threads, run.next))
-                await asyncio.wait({piece, gone}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([piece, gone], return_when=asyncio.FIRST_COMPLETED)
                 if not piece.done():
                     # a handle is busy until its query has ended
                     await loop.run_in_executor(self._housekeeping, run.kill)
-                    await asyncio.wait({piece})
+                    await asyncio.wait([piece])
                     piece.exception()
                     return
                 if gone.done():
@@ -227,7 +243,8 @@ class _Session:
     def locked(self, session_id: str) -> Iterator[Handle]:
         if self._busy:
             raise EngineError(
-                f"Code: 373. DB::Exception: Session {session_id} is locked by a concurrent client. (SESSION_IS_LOCKED)"
+                f"Code: 373. DB::Exception: Session {session_id} is locked by a concurrent client."
+                " (SESSION_IS_LOCKED)"
             )
         self._busy = True
         try:
@@ -241,7 +258,9 @@ class _Session:
 
 
 class _Run:
-    """One query from its request to its last piece; `next` and `close` are called from threads, one at a time."""
+    """One query from its request to its last piece; `next` and `close` are called from threads, one at
+    a time.
+    """
 
     def __init__(self, server: Server, request: Request, access: Access) -> None:
         self._server = server
@@ -502,7 +521,9 @@ def serve(
     reader_password: str = "",
     limits: Limits | None = None,
 ) -> None:
-    """Serve the folder `path` until a signal. DataFolderTaken, NotLoopback; SystemExit if the port is taken."""
+    """Serve the folder `path` until a signal. DataFolderTaken, NotLoopback; SystemExit if the port is
+    taken.
+    """
     if host not in ("127.0.0.1", "localhost", "::1") and not password:
         raise NotLoopback(
             f"the warehouse would listen on {host} without a password",
@@ -532,7 +553,9 @@ def serve(
 
 
 class EmbeddedWarehouse:
-    """The server as a child process, for tests, benchmarks and one-off questions; `url` names our database."""
+    """The server as a child process, for tests, benchmarks and one-off questions; `url` names our
+    database.
+    """
 
     def __init__(self, path: str | None = None, *, port: int = 0, options: tuple[str, ...] = ()) -> None:
         self._own = tempfile.TemporaryDirectory(prefix="desireline-warehouse-") if path is None else None

@@ -1,14 +1,15 @@
 """The ClickHouse engine of this process: chDB handles, one per running query, and what each may do.
 
-Calls on one handle wait for each other, so every running query has a handle of its own; handles cost nothing to
-make and are kept for the next query. A handle is made for one kind of access and never changes it: the engine itself
-refuses writes on a read-only handle, and nothing can lift that.
+Calls on one handle wait for each other, so every running query has a handle of its own; handles cost
+nothing to
+make and are kept for the next query. A handle is made for one kind of access and never changes it: the
+engine itself refuses writes on a read-only handle, and nothing can lift that.
 """
 
 import re
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -22,9 +23,12 @@ _STREAMED = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH)\b", re.I
 _NAME = re.compile(r"\w+")
 # their pieces may simply follow each other; every other format has a beginning and an end
 _PIECEWISE = frozenset(
-    "Native RowBinary TabSeparated TSV TabSeparatedRaw TSVRaw CSV JSONEachRow JSONCompactEachRow JSONStringsEachRow "
-    "LineAsString RawBLOB".split()
+    {
+        *("Native", "RowBinary", "CSV", "JSONEachRow", "JSONCompactEachRow", "JSONStringsEachRow"),
+        *("TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "LineAsString", "RawBLOB"),
+    }
 )
+_open: Callable[[str], Any] = chdb.connect
 
 
 class Access(Enum):
@@ -141,7 +145,7 @@ class Engine:
         self._lock = threading.Lock()
         self._idle: dict[Access, list[Handle]] = {access: [] for access in Access}
         try:
-            self._first = chdb.connect(path)
+            self._first = _open(path)
         except Exception as error:
             raise DataFolderTaken(
                 f"the warehouse's data folder does not open: {error}",
@@ -176,7 +180,7 @@ class Engine:
         self._first.close()
 
     def _open(self, access: Access) -> Handle:
-        handle = Handle(chdb.connect(self._path), access)
+        handle = Handle(_open(self._path), access)
         if access is not Access.READ_WRITE:
             handle._run(f"SET readonly = {2 if access is Access.GET else 1}")
         return handle
@@ -211,7 +215,7 @@ def escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
-class _as_ours:  # noqa: N801  # reads as a word of the `with`
+class _as_ours:  # reads as a word of the `with`
     """Turns the engine's exceptions into EngineError."""
 
     def __enter__(self) -> None:

@@ -1,8 +1,9 @@
 """What the engine's own read-only mode still lets through, and a reader must not have: the machine's files.
 
-The engine refuses writes, settings and most table functions on a read-only handle by itself. It would still open a
-file that is named where a table belongs, or by the function `file`. So a reader's query is parsed by the engine, and
-refused by what its syntax tree names; nothing is guessed from the text.
+The engine refuses writes, settings and most table functions on a read-only handle by itself. It would
+still open a
+file that is named where a table belongs, or by the function `file`. So a reader's query is parsed by the
+engine, and refused by what its syntax tree names; nothing is guessed from the text.
 """
 
 import re
@@ -14,9 +15,11 @@ _FUNCTION = re.compile(r"^\s*Function (\S+)")
 _PLAIN_TABLE = re.compile(r"(?:\w+\.)?\w+(?:-\w+)*")
 # table functions that only compute, or read tables that may be read anyway
 _HARMLESS = frozenset(
-    "numbers numbers_mt zeros zeros_mt one values view generateSeries generate_series generateRandom null format "
-    "merge loop timeSeriesData timeSeriesMetrics timeSeriesSamples timeSeriesSelector timeSeriesTags "
-    "mergeTreeIndex mergeTreeProjection viewExplain viewIfPermitted dictionary fuzzQuery primes".split()
+    {
+        *("numbers", "numbers_mt", "zeros", "zeros_mt", "one", "null", "primes", "loop"),
+        *("values", "view", "viewIfPermitted", "format", "merge", "dictionary"),
+        *("generateSeries", "generate_series", "generateRandom", "mergeTreeIndex", "mergeTreeProjection"),
+    }
 )
 _HARMFUL = frozenset(
     {"file", "catboostEvaluate", "sleep", "sleepEachRow", "addressToLine", "addressToLineWithInlines"}

@@ -1,6 +1,7 @@
 """The tables, each defined once: for the embedded engine, for a cluster, and for queries.
 
-What the stream writes lies in tables called `…_rows`: a row is replaced as a whole by the one of its key with the
+What the stream writes lies in tables called `…_rows`: a row is replaced as a whole by the one of its key
+with the
 greater version, and until ClickHouse has merged them both are there. People read the views of the plain names
 (`warehouse.views`), which show each row once.
 """
@@ -150,7 +151,7 @@ touchpoint_rows = Table(
         order_by=("occurred_on", "id"),
         partition_by="toYYYYMM(occurred_on)",
     ),
-    comment="One row per touchpoint: its canonical fields and its verdict. Read it through the view touchpoints.",
+    comment="One row per touchpoint: its canonical fields and its verdict. Read the view touchpoints.",
 )
 
 journey_rows = Table(

@@ -1,0 +1,238 @@
+"""The journey map as data: what happens in each phase, on which channel, how it feels, and where people
+stop.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import ColumnElement, Engine, Select, func, literal_column, select, text
+
+from models.journey_model import JourneyModel
+from warehouse import views
+from warehouse.alerts import alerts
+from warehouse.answer import ask, between
+
+CHANNEL_ORDER = ("web", "chat", "voice", "billing")
+
+
+@dataclass(frozen=True)
+class JourneyMap:
+    """One map; every frame has a row per phase and what its name says.
+
+    `touchpoints`: phase, channel, type, touchpoints, customers, emotion (mean, −1…1), emotion_p10,
+    emotion_p90, place (mean place in the journey, from 1), moment_of_truth.
+    `pain_points`: phase, kind, pain_points, customers, severity (mean, 0–1), hurt (sum of severities).
+    `delights`: phase, kind, delights. `phases`: phase, journeys, journeys_forward, median_ms (time in the
+    phase,
+    median over journeys), drop_offs (not recovered), recoveries, pain_before_drop_off (the commonest kind).
+    `totals`: one row. `open_alerts`: as `warehouse.alerts.alerts`.
+    """
+
+    phase_names: tuple[str, ...]
+    touchpoints: pd.DataFrame
+    pain_points: pd.DataFrame
+    delights: pd.DataFrame
+    phases: pd.DataFrame
+    totals: pd.DataFrame
+    open_alerts: pd.DataFrame
+    watermark: datetime | None
+
+    @property
+    def channels(self) -> list[str]:
+        """The channels that occur, the four of the house first and in their order."""
+        seen = set(self.touchpoints["channel"])
+        return [c for c in CHANNEL_ORDER if c in seen] + sorted(seen - set(CHANNEL_ORDER))
+
+    @property
+    def mean_emotion(self) -> float:
+        """Mean weight of all touchpoints, −1…1; 0 where there are none."""
+        count = self.touchpoints["touchpoints"].sum()
+        felt = (self.touchpoints["emotion"] * self.touchpoints["touchpoints"]).sum()
+        return float(felt / count) if count else 0.0
+
+    def total(self, name: str) -> int:
+        """A figure of `totals`; 0 where nothing happened."""
+        return int(self.totals[name].iloc[0]) if len(self.totals) else 0
+
+    def phase(self, name: str) -> dict[str, Any]:
+        """The row of `phases` for one phase; zeros where nobody was in it."""
+        found = self.phases[self.phases["phase"] == name]
+        if len(found):
+            return {str(key): value for key, value in found.iloc[0].items()}
+        return {
+            "phase": name,
+            "journeys": 0,
+            "journeys_forward": 0,
+            "median_ms": None,
+            "drop_offs": 0,
+            "recoveries": 0,
+            "pain_before_drop_off": None,
+        }
+
+
+def journey_map(
+    connection: Engine,
+    model: JourneyModel,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    persona: str | None = None,
+) -> JourneyMap:
+    """The map of the touchpoints that happened from `since` until before `until` (None: no bound), of
+    one persona.
+    """
+    period = _Period(since, until, persona)
+    touchpoints = ask(connection, _touchpoints(period))
+    phases = ask(
+        connection, text(_PHASES.format(where=period.sql("started_at"))), period.binds(list(model.phases))
+    )
+    drop_offs = ask(connection, _drop_offs(period))
+    totals = ask(connection, text(_TOTALS.format(where=period.sql("occurred_at"))), period.binds())
+    journeys = ask(connection, text(_JOURNEYS.format(where=period.sql("started_at"))), period.binds())
+    return JourneyMap(
+        phase_names=tuple(model.phases),
+        touchpoints=pd.DataFrame(touchpoints),
+        pain_points=pd.DataFrame(ask(connection, _pain_points(period))),
+        delights=pd.DataFrame(ask(connection, _delights(period))),
+        phases=pd.DataFrame(phases)
+        .merge(pd.DataFrame(drop_offs), on="phase", how="outer")
+        .fillna(
+            {
+                "journeys": 0,
+                "journeys_forward": 0,
+                "drop_offs": 0,
+                "recoveries": 0,
+                "pain_before_drop_off": "",
+            }
+        ),
+        totals=pd.concat([pd.DataFrame(totals), pd.DataFrame(journeys)], axis=1),
+        open_alerts=pd.DataFrame(alerts(connection, open_only=True)),
+        watermark=touchpoints.watermark,
+    )
+
+
+def personas(connection: Engine) -> list[str]:
+    """The personas that occur, by name."""
+    j = views.journeys.c
+    found = ask(connection, select(j.persona).where(j.persona != "").group_by(j.persona).order_by(j.persona))
+    return [str(name) for name in found["persona"]]
+
+
+@dataclass(frozen=True)
+class _Period:
+    since: datetime | None
+    until: datetime | None
+    persona: str | None
+
+    def of(self, columns: Any, at: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+        """The conditions on rows whose instant is `at`."""
+        conditions: list[ColumnElement[bool]] = between(at, self.since, self.until)
+        if self.persona is not None:
+            conditions.append(columns.persona == self.persona)
+        return conditions
+
+    def sql(self, at: str) -> str:
+        """The same as text, for what the query builder cannot say."""
+        conditions = [f"{at} >= :since"] if self.since is not None else []
+        if self.until is not None:
+            conditions.append(f"{at} < :until")
+        if self.persona is not None:
+            conditions.append("persona = :persona")
+        return " and ".join(conditions) or "1"
+
+    def binds(self, phases: list[str] | None = None) -> dict[str, Any]:
+        """The values of these conditions."""
+        said = {"since": self.since, "until": self.until, "persona": self.persona, "phases": phases}
+        return {name: value for name, value in said.items() if value is not None}
+
+
+def _touchpoints(period: _Period) -> Select[Any]:
+    t = views.touchpoints.c
+    return (
+        select(
+            t.phase,
+            t.channel,
+            t.type,
+            func.count().label("touchpoints"),
+            func.uniqExact(t.customer_id).label("customers"),
+            func.avg(t.weight).label("emotion"),
+            literal_column("quantile(0.1)(weight)").label("emotion_p10"),
+            literal_column("quantile(0.9)(weight)").label("emotion_p90"),
+            func.avg(t.ordinal).label("place"),
+            func.max(t.moment_of_truth).label("moment_of_truth"),
+        )
+        .where(*period.of(t, t.occurred_at))
+        .group_by(t.phase, t.channel, t.type)
+        .order_by(t.phase, t.channel, func.count().desc(), t.type)
+    )
+
+
+def _pain_points(period: _Period) -> Select[Any]:
+    p = views.pain_points.c
+    return (
+        select(
+            p.phase,
+            p.kind,
+            func.count().label("pain_points"),
+            func.uniqExact(p.customer_id).label("customers"),
+            func.avg(p.severity).label("severity"),
+            func.sum(p.severity).label("hurt"),
+        )
+        .where(*period.of(p, p.at))
+        .group_by(p.phase, p.kind)
+        .order_by(func.sum(p.severity).desc(), p.phase, p.kind)
+    )
+
+
+def _delights(period: _Period) -> Select[Any]:
+    d = views.delights.c
+    question = select(d.phase, d.kind, func.count().label("delights")).where(*period.of(d, d.at))
+    return question.group_by(d.phase, d.kind).order_by(func.count().desc(), d.phase, d.kind)
+
+
+def _drop_offs(period: _Period) -> Select[Any]:
+    d = views.drop_offs.c
+    return (
+        select(
+            d.phase,
+            func.countIf(d.recovered_at.is_(None)).label("drop_offs"),
+            func.countIf(d.recovered_at.is_not(None)).label("recoveries"),
+            literal_column("topKIf(1)(pain_kind, pain_kind != '')[1]").label("pain_before_drop_off"),
+        )
+        .where(*period.of(d, d.at))
+        .group_by(d.phase)
+    )
+
+
+# The time from a touchpoint to the next belongs to the phase of the first of the two.
+_PHASES = """
+select phase, count() as journeys, countIf(went_on) as journeys_forward, median(in_phase_ms) as median_ms
+from (
+    select phase,
+           arrayExists((later, n) -> n > indexOf(phases, phase) and indexOf(:phases, later) >
+           indexOf(:phases, phase), phases, arrayEnumerate(phases)) as went_on,
+           arraySum((gap, of) -> if(of = phase, gap, 0),
+                    arrayMap(n -> toUnixTimestamp64Milli(ats[n + 1]) - toUnixTimestamp64Milli(ats[n]),
+                             range(1, length(ats))),
+                    arrayPopBack(phases)) as in_phase_ms
+    from journeys array join arrayDistinct(phases) as phase
+    where {where}
+)
+group by phase
+"""
+
+_TOTALS = """
+select count() as touchpoints, uniqExact(customer_id) as customers,
+       (select count() from (
+           select customer_id from touchpoints where {where} group by customer_id having uniqExact(channel)
+           > 1
+       )) as customers_across_channels
+from touchpoints where {where}
+"""
+
+_JOURNEYS = """
+select count() as journeys, countIf(converted_at is not null) as journeys_converted
+from journeys where {where}
+"""
