@@ -156,13 +156,16 @@ class Server:
         """Run the query in a thread and stream what it gives; end it when the client goes away."""
         run = _Run(self, request, access)
         loop = asyncio.get_running_loop()
-        gone = asyncio.ensure_future(_disconnect(receive))
+        gone: asyncio.Future[None] = asyncio.ensure_future(_disconnect(receive))
         started = time.monotonic()
         sender = _Sender(send, request, run, started)
         try:
             while True:
-                piece = asyncio.ensure_future(loop.run_in_executor(self._threads, run.next))
-                await asyncio.wait([piece, gone], return_when=asyncio.FIRST_COMPLETED)
+                piece: asyncio.Future[bytes | None] = asyncio.ensure_future(
+                    loop.run_in_executor(self._threads, run.next)
+                )
+                under_way: list[asyncio.Future[Any]] = [piece, gone]
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                 if not piece.done():
                     # a handle is busy until its query has ended
                     await loop.run_in_executor(self._housekeeping, run.kill)

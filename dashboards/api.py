@@ -1,0 +1,106 @@
+"""Every analysis over HTTP: `GET /api/…` mirrors the command line, with the same names."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.errors import DesirelineError
+from models.journey_model import JourneyModel
+from warehouse import (
+    alerts,
+    conversion,
+    customers,
+    drop_offs,
+    funnels,
+    journey_map,
+    pain_points,
+    summary,
+)
+from warehouse.answer import Answer
+from warehouse.plain import json_bytes, records
+
+Since = Annotated[datetime | None, Query(alias="from", description="From this instant on, RFC 3339.")]
+Until = Annotated[datetime | None, Query(alias="to", description="Until before this instant, RFC 3339.")]
+
+
+def add_routes(server: FastAPI, engine: Engine, model: JourneyModel) -> None:
+    """Add the routes; errors of ours answer 400 with `message` and `remedy`, a silent warehouse 503."""
+
+    @server.exception_handler(DesirelineError)
+    async def wrong_question(_: Request, error: DesirelineError) -> JSONResponse:
+        return JSONResponse({"message": error.what, "remedy": error.remedy}, 400)
+
+    @server.exception_handler(SQLAlchemyError)
+    async def no_warehouse(_: Request, error: SQLAlchemyError) -> JSONResponse:
+        said = str(error).splitlines()[0][:300]
+        return JSONResponse(
+            {"message": f"the warehouse does not answer: {said}", "remedy": "Try again."}, 503
+        )
+
+    @server.get("/api/funnel")
+    def funnel(
+        step: Annotated[list[str], Query(description="Steps in order, e.g. add_to_cart[channel=web].")],
+        within: str = "7d",
+        order: str = "ordered",
+        by: str | None = None,
+        exclude: Annotated[list[str], Query()] = [],  # noqa: B006  # FastAPI copies it
+        since: Since = None,
+        until: Until = None,
+    ) -> Response:
+        """How many customers reach each step, in order, within a window."""
+        found = funnels.funnel(
+            engine, step, within=within, order=order, by=by, since=since, until=until, exclude=exclude
+        )
+        return _answer(found, "steps")
+
+    def plain(path: str, ask: Callable[..., Answer], meaning: str) -> None:
+        def route(since: Since = None, until: Until = None) -> Response:
+            return _answer(ask(engine, since=since, until=until))
+
+        route.__doc__ = meaning
+        server.get(f"/api/{path}", name=path)(route)
+
+    plain("drop-offs", drop_offs.drop_offs, "Where journeys fall silent, and who comes back.")
+    plain("pain-points", pain_points.pain_points, "What hurts, where, how often and how badly.")
+    plain("alerts", alerts.alerts, "Spikes of abandonment, open and resolved.")
+
+    @server.get("/api/conversion")
+    def conversions(by: str = "day", since: Since = None, until: Until = None) -> Response:
+        """Conversion from phase to phase, by day, campaign, channel or persona."""
+        return _answer(conversion.conversion(engine, by=by, since=since, until=until, phases=model.phases))
+
+    @server.get("/api/customer/{identifier:path}")
+    def customer(identifier: str) -> Response:
+        """One customer's whole story, found by any identifier."""
+        return _answer(customers.customer(engine, identifier))
+
+    @server.get("/api/summary")
+    def totals() -> Response:
+        """What the warehouse holds, in one row."""
+        return _answer(summary.summary(engine))
+
+    @server.get("/api/map")
+    def whole_map(since: Since = None, until: Until = None, persona: str | None = None) -> Response:
+        """The journey map as data."""
+        found = journey_map.journey_map(engine, model, since=since, until=until, persona=persona)
+        names = ("phases", "touchpoints", "pain_points", "delights", "totals", "open_alerts")
+        parts = {name: records(getattr(found, name)) for name in names}
+        return _json({**parts, "watermark": found.watermark})
+
+    @server.get("/healthz", include_in_schema=False)
+    def healthz() -> Response:
+        """Asks nobody else, so that a slow warehouse restarts no page."""
+        return Response("ok\n", media_type="text/plain")
+
+
+def _answer(found: Answer, rows: str = "rows") -> Response:
+    return _json({rows: records(found), "watermark": found.watermark, "sql": found.sql()})
+
+
+def _json(said: dict[str, Any]) -> Response:
+    return Response(json_bytes(said), media_type="application/json")

@@ -1,0 +1,81 @@
+"""Pages and query API as one ASGI application: pages under `/`, answers under `/api`, their description
+at `/docs`.
+"""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import dash_mantine_components as dmc
+from cachetools import TTLCache, cached
+from dash import Dash, Input, Output, State, dcc, html
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboards import api
+from dashboards.config import DashboardsConfig
+from dashboards.pages import journey_map as page
+from dashboards.url_state import MapState, read, write
+from warehouse import connect
+from warehouse.journey_map import JourneyMap, journey_map, personas
+
+log = logging.getLogger(__name__)
+
+
+def create_app(config: DashboardsConfig) -> FastAPI:
+    """The pages and the API over the warehouse at `config.warehouse_url`; nothing is asked before a
+    request.
+    """
+    engine = connect(config.warehouse_url)
+    server = FastAPI(
+        title="desireline", description="Customer journeys across channels: every analysis as JSON."
+    )
+    api.add_routes(server, engine, config.model)
+
+    # one answer for all who look at the same map at the same time
+    @cached(TTLCache(maxsize=64, ttl=config.refresh_interval_ms / 1000 / 2), lock=Lock())
+    def map_of(state: MapState) -> JourneyMap:
+        return journey_map(engine, config.model, since=state.since(datetime.now(UTC)), persona=state.persona)
+
+    pages = Dash(
+        __name__,
+        server=server,  # type: ignore[arg-type]  # its annotation knows Flask alone
+        title="desireline · journey map",
+        update_title=None,  # type: ignore[arg-type]  # as its documentation has it
+        assets_folder=str(Path(__file__).parent / "assets"),
+        suppress_callback_exceptions=True,
+    )
+    pages.layout = dmc.MantineProvider(
+        theme={"primaryColor": "teal", "fontFamily": "Inter, system-ui, 'Segoe UI', Roboto, sans-serif"},
+        children=[dcc.Location(id="url", refresh=False), html.Div(id="page")],
+    )
+
+    @pages.callback(Output("page", "children"), Input("url", "pathname"), State("url", "search"))
+    def show(_pathname: str, search: str | None) -> Any:
+        try:
+            known = personas(engine)
+        except SQLAlchemyError:
+            log.warning("the warehouse did not answer; the page is shown without personas", exc_info=True)
+            known = []
+        return page.frame(read(search or ""), known, config.refresh_interval_ms)
+
+    @pages.callback(
+        Output("map", "children"),
+        Output("url", "search"),
+        Input("period", "value"),
+        Input("persona", "value"),
+        Input("refresh", "n_intervals"),
+    )
+    def refresh(period: str, persona: str | None, _intervals: int | None) -> Any:
+        state = MapState(period=period, persona=persona)
+        try:
+            return page.numbers(map_of(state), datetime.now(UTC)), write(state)
+        except SQLAlchemyError:
+            log.warning("the warehouse did not answer", exc_info=True)
+            return page.apology("The warehouse does not answer. The page tries again by itself."), write(
+                state
+            )
+
+    return server
