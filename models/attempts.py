@@ -1,7 +1,7 @@
-"""Attempts: units of work that can be abandoned, per customer, kind and (where the opening one has one) conversation.
+"""Attempts: units of work that can be abandoned, per customer, kind and conversation of the opening one.
 
-Which attempt a touchpoint opens, renews or ends depends on the order of touchpoints alone; only whether a patience
-that ran out is already said depends on the watermark (`AttemptState.expired`).
+Which attempt a touchpoint opens, renews or ends depends on the order of touchpoints alone; only whether a
+patience that ran out is already said depends on the watermark (`AttemptState.expired`).
 """
 
 from typing import TYPE_CHECKING
@@ -17,8 +17,8 @@ class AttemptState:
     """One attempt, opened at `place`, with patience until `deadline`."""
 
     __slots__ = (
-        "abandoned", "completed", "deadline", "ended_at", "ended_by", "expired", "kind", "place", "recovered_at",
-        "scheduled",
+        "abandoned", "completed", "deadline", "ended_at", "ended_by", "expired", "kind", "place",
+        "recovered_at", "scheduled",
     )  # fmt: skip
 
     def __init__(self, kind: AttemptKind, place: "Place", deadline: int) -> None:

@@ -6,7 +6,7 @@ from models.journey_model import JourneyModel, TypeProfile
 from models.touchpoint import Touchpoint
 
 DECIMALS = 6
-"""Weights and severities are rounded to this many, so that equal ones are equal however they were added up."""
+"""Weights and severities are rounded to this many: equal ones are equal however they were added up."""
 
 
 def csat_weight(csat: float) -> float:
@@ -27,7 +27,7 @@ def ces_weight(ces: float) -> float:
 def weight(
     touchpoint: Touchpoint, profile: TypeProfile, repeated_failure: bool, model: JourneyModel
 ) -> float:
-    """The type's weight, moved by wait, hold, transfers and a repeated failure; then the mean with its scores.
+    """The type's weight, moved by wait, hold, transfers and repeated failure; then the mean with scores.
 
     A repeated failure makes pain worse and no delight greater.
     """

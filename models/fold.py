@@ -1,8 +1,8 @@
 """A household folded step by step: what `household.verdicts` says of the same set, but only what is new.
 
-A touchpoint at the end of its customer's life costs the same however long that life is. One in the past, a link
-that makes two customers one, or a decision about identities folds the customers concerned again, and the rows
-that come out otherwise are sent.
+A touchpoint at the end of its customer's life costs the same however long that life is. One in the past, a
+link that makes two customers one, or a decision about identities folds the customers concerned again, and the
+rows that come out otherwise are sent.
 """
 
 from collections.abc import Iterable, Iterator, Set
@@ -46,15 +46,15 @@ _decoder = msgspec.msgpack.Decoder(_Encoded)
 class Household:
     """The state of one household: its set of elements and the watermark it was last judged at.
 
-    `add` elements in any order and as often as they come, then `judge`. `household_id` is the identifier that the
-    household is kept under; every element's strongest identifier is linked to it.
+    `add` elements in any order and as often as they come, then `judge`. `household_id` is the identifier that
+    the household is kept under; every element's strongest identifier is linked to it.
     """
 
     __slots__ = (
         "_begun", "_elements", "_former", "_identities", "_journeys_full", "_lives", "_loose", "_model",
-        "_new_corrections", "_new_identifications", "_outdated", "_owes_full", "_persona_by_identifier", "_personas",
-        "_personas_stale", "_refold", "_said_conflicts", "_said_duplicates", "_said_identities", "_unplaced",
-        "_unsaid_duplicates", "_was", "household_id", "watermark",
+        "_new_corrections", "_new_identifications", "_outdated", "_owes_full", "_persona_by_identifier",
+        "_personas", "_personas_stale", "_refold", "_said_conflicts", "_said_duplicates", "_said_identities",
+        "_unplaced", "_unsaid_duplicates", "_was", "household_id", "watermark",
     )  # fmt: skip
 
     def __init__(self, household_id: str, model: JourneyModel) -> None:
@@ -65,7 +65,7 @@ class Household:
         self._identities = Identities(model)
         self._lives: dict[str, LifeCycle] = {}  # by customer
         self._unplaced: list[tuple[str, Touchpoint]] = []  # strongest identifier, touchpoint
-        # What has to be folded again: everything, or the touchpoints of some customers; and what was said of them.
+        # What has to be folded again, all or the touchpoints of some customers, and what was said of them.
         self._refold = False
         self._loose: dict[str, list[Touchpoint]] = {}
         self._was: dict[str, Place] = {}
@@ -105,7 +105,7 @@ class Household:
         return iter(self._elements)
 
     def add(self, elements: Iterable[Element]) -> list[Element]:
-        """Add elements; which of them were new. Another copy of a known touchpoint is new unless it is the same."""
+        """Add elements; which of them were new. Another copy of a touchpoint is new unless it is the same."""
         new: list[Element] = []
         identities, held = self._identities, self._elements
         for element in elements:
@@ -131,9 +131,9 @@ class Household:
     def judge(self, watermark: int, *, full: bool = False, journeys: bool = True) -> Judgement:
         """The rows that changed since the household was last judged, or all of them.
 
-        The watermark never falls. With `journeys=False` their rows wait for `journey_rows`. A full judgement also
-        says of each touchpoint that begins no journey that it begins none, and the like: somebody who knew less
-        may have said so.
+        The watermark never falls. With `journeys=False` their rows wait for `journey_rows`. A full judgement
+        also says of each touchpoint that begins no journey that it begins none, and the like: somebody who
+        knew less may have said so.
         """
         if watermark > self.watermark:
             self.watermark = watermark
@@ -205,7 +205,7 @@ class Household:
 
     @classmethod
     def decode(cls, data: bytes, model: JourneyModel) -> "Household":
-        """A household that rested, as it was; if something was left to say then, the next judgement is in full."""
+        """A household that rested, as it was; if it had something left to say, the next judgement is full."""
         encoded = _decoder.decode(data)
         household = cls(encoded.household_id, model)
         household.add(encoded.elements)
@@ -256,7 +256,7 @@ class Household:
                 self._was[place.touchpoint.id] = place
 
     def _settle(self) -> bool:
-        """Resolve identities, place what is new, fold again what has to be; whether refusals may have changed."""
+        """Resolve identities, place what is new, fold again what must be; whether refusals may differ."""
         identities = self._identities
         resolved = identities.unresolved
         if resolved and identities.settle():
@@ -338,7 +338,7 @@ class Household:
         self._personas_stale = False
 
     def _outdated_rows(self, version: int, full: bool) -> list[JudgedTouchpoint]:
-        """Tombstones of the days on which a touchpoint was said to be, by copies that do not count (any more)."""
+        """Tombstones of the days on which copies that do not count (any more) say a touchpoint was."""
         copies = self._outdated
         if full:
             copies = [loser for id in self._elements.contested for loser in self._elements.losers(id)]

@@ -1,7 +1,8 @@
-"""A household: the set that only grows, and `verdicts(set, watermark)`, all that is said of it, computed at once.
+"""A household: the set that only grows, and `verdicts(set, watermark)`, all that is said of it at once.
 
 `ElementSet` knows each touchpoint's counting copy: of several with one id the one with the greatest
-`source_updated_at`, then the one whose canonical encoding is smallest. `fold.Household` says the same step by step.
+`source_updated_at`, then the one whose canonical encoding is smallest. `fold.Household` says the same step by
+step.
 """
 
 from collections.abc import Iterable, Iterator
@@ -128,7 +129,7 @@ def _content(touchpoint: Touchpoint) -> bytes:
 
 
 def verdicts(elements: Iterable[Element], watermark: int, model: JourneyModel) -> Facts:
-    """All that stands of a household's elements at a watermark; rows that say nothing any more are left out."""
+    """All that stands of a household's elements at a watermark; rows that say no more are left out."""
     held = ElementSet()
     for element in elements:
         held.add(element)

@@ -37,7 +37,7 @@ class IdentifierError(DesirelineError):
 
 
 class Identifier(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One name of a person: `kind` of `KINDS`, `value` normalised (email lower-cased and NFC, phone E.164)."""
+    """One name of a person: `kind` of `KINDS`, `value` normalised (email lower-case NFC, phone E.164)."""
 
     kind: str
     value: str
@@ -63,7 +63,7 @@ class IdentifierOrder:
 
 
 def normalise(kind: str, value: object, model: "JourneyModel") -> Identifier | None:
-    """The identifier that a sender means; None where the value names nobody (absent, a placeholder, no number).
+    """The identifier that a sender means; None where it names nobody (absent, a placeholder, no number).
 
     Numbers are taken as text. IdentifierError if `kind` is not one of `KINDS`.
     """

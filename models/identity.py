@@ -1,9 +1,9 @@
 """Who is one customer: a household's links and corrections in, its customers and identity conflicts out.
 
-Links are joined in the order (event time, stronger identifier, weaker identifier), except where a join would put
-two identifiers of an exclusive kind, or two that somebody decided are not the same, into one customer. Decisions
-that two are the same join before all links, even across an exclusive kind: they are how a person says that two
-logins are one customer. A customer is called by its smallest identifier.
+Links are joined in the order (event time, stronger identifier, weaker identifier), except where a join would
+put two identifiers of an exclusive kind, or two that somebody decided are not the same, into one customer.
+Decisions that two are the same join before all links, even across an exclusive kind: they are how a person
+says that two logins are one customer. A customer is called by its smallest identifier.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -123,8 +123,8 @@ class Renaming(NamedTuple):
 class Identities:
     """The identities of one household as elements come in; says `resolve` of all that came, at less cost.
 
-    Where nothing can be refused (one identifier of each exclusive kind, no decisions), the order of links does
-    not matter and a new one joins at once; otherwise `unresolved` is set until `settle`.
+    Where nothing can be refused (one identifier of each exclusive kind, no decisions), the order of links
+    does not matter and a new one joins at once; otherwise `unresolved` is set until `settle`.
     """
 
     def __init__(self, model: JourneyModel) -> None:
@@ -148,7 +148,12 @@ class Identities:
             only = identifiers[0]
             return f"{only.kind}:{only.value}"
         strength, weakest = self._strength, self._weakest
-        best = min(identifiers, key=lambda one: (strength.get(one.kind, weakest), one.value))
+        best = identifiers[0]
+        best_rank = strength.get(best.kind, weakest), best.value
+        for other in identifiers[1:]:
+            rank = strength.get(other.kind, weakest), other.value
+            if rank < best_rank:
+                best, best_rank = other, rank
         return f"{best.kind}:{best.value}"
 
     def see(self, strongest: str, identifiers: Sequence[Identifier], at: int) -> list[Renaming]:

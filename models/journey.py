@@ -1,7 +1,7 @@
 """A customer's touchpoints cut into journeys and transactions, and the row of a journey.
 
-The four levels: life cycle (all of a customer's journeys), `Journey`, service `Transaction`, and the touchpoint
-(perception point) with its `Place` in the other three.
+The four levels: life cycle (all of a customer's journeys), `Journey`, service `Transaction`, and the
+touchpoint (perception point) with its `Place` in the other three.
 """
 
 from decimal import Decimal, InvalidOperation
@@ -33,7 +33,7 @@ class TypeCount:
 
 
 class Transaction:
-    """Touchpoints of a journey within the transaction gap or with one conversation; `id` is its first one's."""
+    """Touchpoints of a journey within the transaction gap or of one conversation; `id`: its first one's."""
 
     __slots__ = ("channel", "completed", "id", "types")
 
@@ -124,7 +124,8 @@ def journey_row(
 ) -> JourneyRow:
     """The row of a journey whose places all have their verdicts.
 
-    `persona` is what was said of the customer outside any touchpoint; it counts where none in the journey says.
+    `persona` is what was said of the customer outside any touchpoint; it counts where none in the journey
+    says.
     """
     places = journey.places
     touchpoints = [place.touchpoint for place in places]

@@ -1,7 +1,7 @@
 """The journey model: what phases there are, what moves a journey through them, what hurts and what delights.
 
-YAML text in, a checked `JourneyModel` out; what is wrong is said with file, line and remedy (`JourneyModelError`).
-The shipped models are in `templates/`; `templates/default.yaml` documents every field.
+YAML text in, a checked `JourneyModel` out; what is wrong is said with file, line and remedy
+(`JourneyModelError`). The shipped models are in `templates/`; `templates/default.yaml` documents every field.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,8 +20,8 @@ from models.yaml_reader import Reader, durations_by, read_document
 Scalar = str | int | float | bool | None
 Score = Literal["csat", "ces", "nps", "rating", "sentiment"]
 PainKind = Literal[
-    "failure", "payment_failed", "long_wait", "long_hold", "low_score", "negative_sentiment", "repeat_contact",
-    "channel_switch", "transfer", "loop", "complaint", "refund", "abandonment",
+    "failure", "payment_failed", "long_wait", "long_hold", "low_score", "negative_sentiment",
+    "repeat_contact", "channel_switch", "transfer", "loop", "complaint", "refund", "abandonment",
 ]  # fmt: skip
 PAIN_KINDS: tuple[PainKind, ...] = get_args(PainKind)
 DelightKind = Literal[
@@ -264,7 +264,7 @@ def template(name: str) -> str:
 
 
 def load_model(text: str, *, where: str) -> JourneyModel:
-    """Parse and check a journey model; `where` names the file in errors. JourneyModelError says what is wrong."""
+    """Parse and check a journey model; `where` names the file. JourneyModelError says what is wrong."""
     root = read_document(text, where=where).fields(_FIELDS, required=_REQUIRED)
     phases, final_phases, patience_ms = _phases(root["phases"])
     types = {*TYPES, *(root["types"].texts() if "types" in root else ())}
@@ -315,8 +315,8 @@ def load_model(text: str, *, where: str) -> JourneyModel:
 
 
 _REQUIRED = (
-    "name", "phases", "rules", "journeys", "attempts", "pain_points", "delights", "weights", "modifiers", "time",
-    "identity",
+    "name", "phases", "rules", "journeys", "attempts", "pain_points", "delights", "weights", "modifiers",
+    "time", "identity",
 )  # fmt: skip
 _FIELDS = (*_REQUIRED, "types", "channels", "moments_of_truth", "personas")
 
@@ -337,10 +337,9 @@ def _phases(reader: Reader) -> tuple[tuple[str, ...], frozenset[str], dict[str, 
         names.append(name)
         is_final = "final" in fields and fields["final"].boolean()
         if is_final == ("patience" in fields):
-            item.fail(
-                f'phase "{name}" has {"both patience and final" if is_final else "neither patience nor final"}',
-                'Give it "patience: 3d", or "final: true" if a journey may end there.',
-            )
+            has = "both patience and final" if is_final else "neither patience nor final"
+            remedy = 'Give it "patience: 3d", or "final: true" if a journey may end there.'
+            item.fail(f'phase "{name}" has {has}', remedy)
         if is_final:
             final.add(name)
         else:

@@ -21,8 +21,8 @@ class LifeCycle:
     """One customer's journeys, folded touchpoint by touchpoint."""
 
     __slots__ = (
-        "_attempts", "_contacts", "_conversations", "_converted", "_deadlines", "_failures", "_model", "_profiles",
-        "_pushed", "changed", "customer_id", "journeys", "last", "stale",
+        "_attempts", "_contacts", "_conversations", "_converted", "_deadlines", "_failures", "_model",
+        "_profiles", "_pushed", "changed", "customer_id", "journeys", "last", "stale",
     )  # fmt: skip
 
     def __init__(self, customer_id: str, model: JourneyModel) -> None:
@@ -179,7 +179,7 @@ class LifeCycle:
         )
 
     def _transaction(self, t: Touchpoint, previous: Place | None, journey: Journey) -> Transaction:
-        """The transaction that a touchpoint joins or begins; `previous` is the one before it in the journey."""
+        """The transaction that a touchpoint joins or begins; `previous`: the one before it in the journey."""
         conversation = t.conversation_id
         transaction = None if conversation is None else journey.conversations.get(conversation)
         if transaction is None:

@@ -131,19 +131,33 @@ def pain_points(
     touchpoint: Touchpoint, profile: TypeProfile, context: Context, model: JourneyModel
 ) -> tuple[PainPoint, ...]:
     """All pain points of a touchpoint but abandonment, in the order of `PAIN_KINDS`."""
-    rules = model.pain
-    found = (
-        ("failure", failure(touchpoint, profile, rules)),
-        ("payment_failed", payment_failed(profile, rules)),
-        ("long_wait", long_wait(touchpoint, rules)),
-        ("long_hold", long_hold(touchpoint, rules)),
-        ("low_score", low_score(touchpoint, rules)),
-        ("negative_sentiment", negative_sentiment(touchpoint, rules)),
-        ("repeat_contact", repeat_contact(context, rules)),
-        ("channel_switch", channel_switch(touchpoint, context, rules)),
-        ("transfer", transfer(touchpoint, rules)),
-        ("loop", loop(profile, context, rules)),
-        ("complaint", complaint(touchpoint, profile, rules)),
-        ("refund", refund(profile, rules)),
-    )
+    t, rules = touchpoint, model.pain
+    found: list[tuple[str, float | None]] = []
+    # Most touchpoints hurt in no way: what is absent is not asked about.
+    if t.outcome is not None or profile.failure:
+        found.append(("failure", failure(t, profile, rules)))
+    if profile.payment_failed:
+        found.append(("payment_failed", payment_failed(profile, rules)))
+    if t.wait_ms is not None:
+        found.append(("long_wait", long_wait(t, rules)))
+    if t.hold_ms is not None:
+        found.append(("long_hold", long_hold(t, rules)))
+    if t.csat is not None or t.nps is not None or t.ces is not None:
+        found.append(("low_score", low_score(t, rules)))
+    if t.sentiment is not None:
+        found.append(("negative_sentiment", negative_sentiment(t, rules)))
+    if context.repeated_contact:
+        found.append(("repeat_contact", repeat_contact(context, rules)))
+    if context.previous_channel != t.channel:
+        found.append(("channel_switch", channel_switch(t, context, rules)))
+    if t.transfers is not None:
+        found.append(("transfer", transfer(t, rules)))
+    if context.of_its_type > 1:
+        found.append(("loop", loop(profile, context, rules)))
+    if t.topic is not None or profile.complaint:
+        found.append(("complaint", complaint(t, profile, rules)))
+    if profile.refund:
+        found.append(("refund", refund(profile, rules)))
+    if not found:
+        return ()
     return tuple([PainPoint(kind, severity) for kind, severity in found if severity is not None])

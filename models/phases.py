@@ -6,7 +6,7 @@ from models.touchpoint import Touchpoint
 
 
 def phase_of(touchpoint: Touchpoint, profile: TypeProfile, customer_already: bool) -> int | None:
-    """Place of the phase that the first matching rule gives; None: no rule matches, the journey keeps its own."""
+    """Place of the phase that the first matching rule gives; None: none does, the journey keeps its own."""
     if profile.phase_known:
         return profile.phase_already if customer_already else profile.phase
     for rule, place in profile.rules:

@@ -1,7 +1,7 @@
 """Which identifier an element is routed by, and to which topic and partition.
 
-Everything that shares its strongest identifier goes to one partition, whoever publishes it: the hash is the one
-that Kafka's own default partitioner uses, so that a foreign producer with the same key agrees.
+Everything that shares its strongest identifier goes to one partition, whoever publishes it: the hash is the
+one that Kafka's own default partitioner uses, so that a foreign producer with the same key agrees.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ def topic_of(channel: str) -> str:
 
 
 def routing_key(identifiers: Iterable[Identifier], order: IdentifierOrder) -> str:
-    """Key of the strongest identifier, for a correction of the stronger of its two. ValueError if there is none."""
+    """Key of the strongest identifier (of a correction: the stronger of two). ValueError if there is none."""
     return min((identifier.key for identifier in identifiers), key=order.rank)
 
 

@@ -147,7 +147,7 @@ class Identification(
 class Correction(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="correction/1"
 ):
-    """What a person decided about two identifiers: they are the same customer, or are not, or neither any more."""
+    """What a person decided about two identifiers: the same customer, or not, or neither any more."""
 
     id: str
     relation: Literal["same", "not_same", "undone"]

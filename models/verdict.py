@@ -1,7 +1,7 @@
 """What the stitching says: of one touchpoint, of one journey, of one identifier; and which saying wins.
 
-Every row is keyed by what never changes (a touchpoint's id, an identifier) and is replaced as a whole by the one
-with the greater version; nothing ever has to be found and retracted.
+Every row is keyed by what never changes (a touchpoint's id, an identifier) and is replaced as a whole by the
+one with the greater version; nothing ever has to be found and retracted.
 """
 
 from typing import Literal
@@ -120,7 +120,7 @@ class JourneyRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class IdentityRow(msgspec.Struct, frozen=True, array_like=True):
-    """A row of `identities`: whom an identifier belongs to. `first_linked_at`: UTC ms, None if never linked."""
+    """A row of `identities`: whom an identifier belongs to. `first_linked_at`: UTC ms, None: never linked."""
 
     identifier: str
     customer_id: str
@@ -143,7 +143,7 @@ class ConflictRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DuplicateRow(msgspec.Struct, frozen=True, array_like=True):
-    """Another touchpoint of the same id that lost, without a later `source_updated_at`: a conflicting duplicate.
+    """A conflicting duplicate: a touchpoint of the same id that lost, without a later `source_updated_at`.
 
     Keyed by (id, content). `deleted`: a later update of the source settled the conflict.
     """

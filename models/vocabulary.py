@@ -1,7 +1,7 @@
 """The words of a touchpoint: its channels and its types.
 
-What a type weighs, which phase it stands for and whether it is a moment of truth is the journey model's to say
-(`templates/default.yaml`); here is only which words there are.
+What a type weighs, which phase it stands for and whether it is a moment of truth is the journey model's to
+say (`templates/default.yaml`); here is only which words there are.
 """
 
 CHANNELS = ("web", "chat", "voice", "billing")

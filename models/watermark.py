@@ -1,7 +1,7 @@
 """Up to when one partition's events are taken as known: the watermark, in event time, UTC ms.
 
-It only rises. Patience runs against it; what happened before it and comes later is never dropped, but corrects
-what was said.
+It only rises. Patience runs against it; what happened before it and comes later is never dropped, but
+corrects what was said.
 """
 
 from models.touchpoint import Touchpoint
@@ -33,7 +33,7 @@ class Watermark:
         return self._raise_to(at)
 
     def wall(self, now: int) -> int:
-        """Live mode: it is `now` by the wall clock, and touchpoints come at most the allowed lateness late."""
+        """Live mode: `now` by the wall clock, and touchpoints come at most the allowed lateness late."""
         return self._raise_to(now - self.allowed_lateness_ms)
 
     def _raise_to(self, value: int) -> int:
