@@ -38,7 +38,7 @@ def batches(config: CollectorConfig, begin: int, end: int | None = None) -> Iter
     for entry in read_spool(config.spool_dir, begin):
         if end is not None and entry.position >= end:
             break
-        mapped = map_with(config, entry.delivered, entry.position)
+        mapped = map_with(config, entry.delivered)
         together.append(mapped)
         count += len(mapped.records) + len(mapped.rejected)
         at = entry.end

@@ -206,8 +206,8 @@ class Server:
         with session.locked(session_id) as handle:
             yield handle
 
-    def query(self, handle: Handle, text: str) -> Query:
-        return self._engine.query(handle, text)
+    def query(self, handle: Handle, text: str, parameters: dict[str, str]) -> Query:
+        return self._engine.query(handle, text, parameters)
 
     def settings(self, request: Request, access: Access) -> dict[str, str]:
         """The settings of a request, within what its user may take."""
@@ -302,12 +302,12 @@ class _Run:
         database = request.said("database", "x-clickhouse-database", "default")
         handle.prepare(database, server.settings(request, self._access))
         with _statement(request.arguments.get("query", ""), body) as text:
-            self.query = server.query(handle, text)
             parameters = {
                 name.removeprefix("param_"): value
                 for name, value in request.arguments.items()
                 if name.startswith("param_")
             }
+            self.query = server.query(handle, text, parameters)
             yield from self.query.chunks(self.form, parameters)
 
 

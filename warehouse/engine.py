@@ -157,11 +157,11 @@ class Engine:
         """A handle for the time of a `with`; given back afterwards, or closed where its query failed."""
         return _Borrowed(self, access)
 
-    def query(self, handle: Handle, text: str) -> Query:
+    def query(self, handle: Handle, text: str, parameters: Mapping[str, str]) -> Query:
         """A query to run on `handle`. EngineError where its access does not allow it."""
         if handle.access is Access.READ_ONLY:
             with _as_ours():
-                refuse_what_reads_the_machine(handle.connection, text)
+                refuse_what_reads_the_machine(handle.connection, text, parameters)
         elif ";" in text.rstrip("; \t\r\n"):
             # the engine would run one after another; ClickHouse over HTTP takes one
             with _as_ours():

@@ -7,6 +7,7 @@ engine, and refused by what its syntax tree names; nothing is guessed from the t
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 _ROOTS = ("SelectWithUnionQuery", "SelectQuery", "Show", "Describe", "Exists", "Explain", "Use")
@@ -31,7 +32,7 @@ class Refused(Exception):
     """In ClickHouse's words, so that the engine's errors and ours are of one kind."""
 
 
-def refuse_what_reads_the_machine(connection: Any, text: str) -> None:
+def refuse_what_reads_the_machine(connection: Any, text: str, parameters: Mapping[str, str]) -> None:
     """Raise if the query is not one statement that reads, or names a file, an address or a program.
 
     The message is ClickHouse's READONLY (164) or, for a query that does not parse, the engine's own.
@@ -39,7 +40,10 @@ def refuse_what_reads_the_machine(connection: Any, text: str) -> None:
     quoted = text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
     # fails on more than one statement; EXPLAIN alone would run the second
     connection.query("SELECT formatQuery({text:String})", "TSV", params={"text": quoted})
-    tree = connection.query(f"EXPLAIN AST {text.rstrip().rstrip(';')}", "TSVRaw").bytes().decode()
+    explained = connection.query(
+        f"EXPLAIN AST {text.rstrip().rstrip(';')}", "TSVRaw", params=dict(parameters)
+    )
+    tree = explained.bytes().decode()
     lines = tree.splitlines()
     if not lines or not lines[0].startswith(_ROOTS):
         raise _refusal("only queries that read")
