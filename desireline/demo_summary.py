@@ -1,18 +1,16 @@
 """What the demo shows at its end: what became of what was sent, by the analyses that everyone uses."""
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich import box
-from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from desireline.demo_proof import Finding
-from desireline.render import duration
+from desireline.render import duration, records
 from desireline.running import Urls
 from ingest.simulation.sender import Sent
 from models.errors import DesirelineError
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
 
 FUNNEL = ("product_view", "add_to_cart", "checkout_started", "purchase")
 WITHIN = "7d"
-_BAR = 36
+_BAR = 32
+_MOST = 5  # rows of a table
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +40,10 @@ class NothingToShow(DesirelineError):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the demo knows and the warehouse does not: calls sent, durations in s, where the parts answer."""
+    """what the demo knows and the warehouse does not: durations in s, where the parts answer."""
 
     finding: Finding
     alert: Alert
-    calls: int
     touchpoints: int
     loaded_s: float
     took_s: float
@@ -67,7 +65,7 @@ def alerts(connection: "Engine") -> list[Alert]:
     """All alerts, the newest first."""
     from warehouse import alerts as analysis
 
-    rows = _rows(analysis.alerts(connection))
+    rows = records(analysis.alerts(connection))
     found = [
         Alert(
             id=row["id"],
@@ -118,124 +116,138 @@ def live_line(connection: "Engine", sent: Sent) -> str:
 def _totals(connection: "Engine", facts: Facts) -> RenderableType:
     from warehouse import summary
 
-    [row] = _rows(summary.summary(connection))
+    [row] = records(summary.summary(connection))
     text = Text()
     for number, words in (
-        (row["touchpoints"], "touchpoints became "),
-        (row["journeys"], "journeys of "),
-        (row["customers"], "customers; "),
-        (row["merged_customers"], "of them are one person on several channels"),
+        (row["touchpoints"], " touchpoints stitched into "),
+        (row["journeys"], " journeys of "),
+        (row["customers"], " customers;\n"),
+        (row["merged_customers"], " customers were merged across channels.\n"),
     ):
-        text.append(f"{number:,} ", style="bold").append(words)
+        text.append(f"{number:,}", style="bold").append(words)
     text.append(
-        f"\n{facts.touchpoints:,} touchpoints were in the warehouse {facts.loaded_s:.1f} s after the first"
+        f"{facts.touchpoints:,} touchpoints of history were sent, stitched and loaded in "
+        f"{duration(facts.loaded_s)}, {facts.touchpoints / facts.loaded_s:,.0f} per second; none was lost.",
+        style="dim",
     )
-    text.append(
-        f" was sent ({facts.touchpoints / facts.loaded_s:,.0f} per second), and none was lost", style=""
-    )
-    return text
-
-
-def _proof(finding: Finding) -> RenderableType:
-    text = Text()
-    text.append("One customer, three channels. ", style="bold")
-    text.append("Nobody told us at first that these are the same person:\n")
-    for channel, said, key in _SAID:
-        names = [name for name in finding.owners if name.startswith(key)]
-        text.append(f"  {channel:<8}", style="cyan").append(f"{said:<28}").append(
-            ", ".join(names) + "\n", style="dim"
-        )
-    text.append("  → one customer, one journey ", style="bold green")
-    text.append(f"of {len(finding.touchpoints)} touchpoints")
     return text
 
 
 _SAID = (
     ("web", "a visitor fills the cart", "anonymous_id:"),
-    ("voice", "someone calls about a lamp", "phone:"),
-    ("billing", "a card pays for it", "customer_id:"),
+    ("voice", "somebody calls", "phone:"),
+    ("billing", "somebody pays by card", "customer_id:"),
 )
+
+
+def _proof(finding: Finding) -> RenderableType:
+    text = Text("One customer on three channels, under three names that share nothing\n", style="bold")
+    for channel, said, kind in _SAID:
+        names = ", ".join(name for name in finding.owners if name.startswith(kind))
+        text.append(f"  {channel:<9}", style="cyan").append(f"{said:<26}", style="not bold")
+        text.append(f"{names}\n", style="not bold dim")
+    text.append("  ✓ one customer, one journey", style="green")
+    text.append(f" of {len(finding.touchpoints)} touchpoints", style="not bold")
+    return text
 
 
 def _funnel(connection: "Engine") -> RenderableType:
     from warehouse import funnels
 
-    rows = _rows(funnels.funnel(connection, list(FUNNEL), within=WITHIN))
+    rows = records(funnels.funnel(connection, list(FUNNEL), within=WITHIN))
     if not rows or not rows[-1]["count"]:
         raise NothingToShow("the funnel is empty")
-    table = _grid("Funnel", f"customers, in this order within {WITHIN}")
-    table.add_column("step")
+    table = _table(
+        "Funnel", f"customers in this order within {WITHIN}; shares are of those whose {WITHIN} are over"
+    )
+    table.add_column("step", no_wrap=True)
     table.add_column("", width=_BAR)
-    table.add_column("reached", justify="right")
-    table.add_column("of the step before", justify="right")
-    table.add_column("median", justify="right")
-    most = rows[0]["count"]
+    for name in ("customers", "of those before", "after (median)"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             str(row["name"]),
-            Text("█" * max(1, round(_BAR * row["count"] / most)), style="blue"),
+            _bar(row["count"], rows[0]["count"], _BAR, "blue"),
             f"{row['count']:,}",
-            _rate(row["rate_from_previous"]),
-            _seconds(row.get("median_s")),
+            "" if row["step"] == 1 else _rate(row["rate_from_previous"]),
+            "" if row["median_s"] is None else duration(row["median_s"]),
         )
     return table
 
 
 def _conversion(connection: "Engine") -> RenderableType:
+    from models.journey_model import default_model
     from warehouse import conversion
 
-    rows = _rows(conversion.conversion(connection, by="campaign"))
-    return _plain(rows, "Conversion from phase to phase", "by campaign", 8)
+    rows = records(conversion.conversion(connection, by="campaign"))
+    if not rows:
+        raise NothingToShow("there is no conversion between phases")
+    phases = list(default_model().phases)[:-1]  # nothing lies beyond the last one
+    by_campaign: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        by_campaign.setdefault(row["campaign"], {})[row["phase"]] = row
+    table = _table("Conversion", "journeys that went on from a phase to a further one")
+    table.add_column("campaign", no_wrap=True)
+    for phase in phases:
+        table.add_column(f"{phase} →", justify="right", no_wrap=True)
+    for campaign, found in list(by_campaign.items())[:_MOST]:
+        table.add_row(campaign, *(_went_on(found.get(phase)) for phase in phases))
+    return table
+
+
+def _went_on(row: dict[str, Any] | None) -> Text:
+    if row is None or row["forward_rate"] is None:
+        return Text("–", style="dim")
+    return Text(f"{row['forward_rate']:.0%}").append(f" of {row['entered'] - row['open']:,}", style="dim")
 
 
 def _losses(connection: "Engine") -> RenderableType:
     from warehouse import drop_offs, pain_points
 
-    left = _plain(_rows(drop_offs.drop_offs(connection)), "Where journeys stop", "", 5)
-    right = _plain(_rows(pain_points.pain_points(connection)), "What hurts", "", 5)
-    return Columns([left, right], padding=(0, 4))
+    stops = records(drop_offs.drop_offs(connection))[:_MOST]
+    pains = records(pain_points.pain_points(connection))[:_MOST]
+    if not stops or not pains:
+        raise NothingToShow("there are no drop-offs" if not stops else "there are no pain points")
+    left = _table("Top drop-offs", "where journeys fall silent")
+    left.add_column("phase, after", no_wrap=True)
+    left.add_column("journeys", justify="right", no_wrap=True)
+    left.add_column("", width=6)
+    for row in stops:
+        place = Text(row["phase"]).append(f", {row['type']}", style="dim")
+        left.add_row(
+            place, f"{row['drop_offs']:,}", _bar(row["drop_offs"], stops[0]["drop_offs"], 6, "yellow")
+        )
+    right = _table("Top pain points", "by how much they hurt")
+    right.add_column("kind, phase", no_wrap=True)
+    right.add_column("times", justify="right")
+    right.add_column("", width=6)
+    for row in pains:
+        place = Text(row["kind"]).append(f", {row['phase']}", style="dim")
+        right.add_row(place, f"{row['pain_points']:,}", _bar(row["hurt"], pains[0]["hurt"], 6, "red"))
+    beside = Table.grid(padding=(0, 3))
+    beside.add_row(left, right)
+    return beside
 
 
 def _where(facts: Facts) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for name, url in (
         ("page", facts.urls.pages),
-        ("collector", f"{facts.urls.collector}  write key {facts.write_key}"),
-        ("warehouse", facts.urls.warehouse_reader),
+        ("collector", f"{facts.urls.collector}   write key {facts.write_key}"),
+        ("warehouse", f"{facts.urls.warehouse_reader}   ClickHouse's HTTP interface, read-only"),
     ):
         table.add_row(Text(name, style="bold"), Text(url))
-    return Group(table, Text(f"\nthe demo took {duration(facts.took_s)}", style="dim"))
+    return Group(table, Text(f"\nafter {duration(facts.took_s)}", style="dim"))
 
 
-def _plain(rows: list[dict[str, Any]], title: str, subtitle: str, most: int) -> Table:
-    from desireline.render import cell
-
-    table = _grid(title, subtitle)
-    for name in rows[0] if rows else ():
-        table.add_column(name.replace("_", " "))
-    for row in rows[:most]:
-        table.add_row(*(cell(name, value) for name, value in row.items()))
-    return table
+def _bar(size: float, most: float, width: int, style: str) -> Text:
+    return Text("█" * max(1, round(width * size / most)), style=style) if size else Text()
 
 
-def _grid(title: str, subtitle: str) -> Table:
+def _table(title: str, subtitle: str) -> Table:
     shown = Text(title, style="bold").append(f"  {subtitle}", style="not bold dim")
     return Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
 
 
-def _rows(answer: Any) -> list[dict[str, Any]]:
-    return [dict(row) for row in _records(answer)]
-
-
-def _records(answer: Any) -> Iterator[Mapping[str, Any]]:
-    from desireline.render import records
-
-    yield from records(answer)
-
-
-def _rate(value: Any) -> str:
+def _rate(value: float | None) -> str:
     return "–" if value is None else f"{value:.0%}"
-
-
-def _seconds(value: Any) -> str:
-    return "–" if value is None else duration(value)
