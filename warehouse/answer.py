@@ -6,12 +6,16 @@ from typing import Any
 
 import pandas as pd
 from clickhouse_connect.cc_sqlalchemy.dialect import ClickHouseDialect
+from clickhouse_connect.driver.binding import finalize_query
 from sqlalchemy import Engine, Executable, Select, TextClause, func, select
 
 from models.errors import DesirelineError
 from warehouse.schema import watermarks
 
-_dialect = ClickHouseDialect()
+_dialect = ClickHouseDialect(paramstyle="pyformat")
+# of one partition the greatest counts, whatever ClickHouse has merged so far
+_of_partitions = select(func.max(watermarks.c.watermark).label("watermark")).group_by(watermarks.c.partition)
+_WATERMARK = select(func.min(_of_partitions.subquery().c.watermark))
 
 
 class QuestionError(DesirelineError):
@@ -27,15 +31,15 @@ class Answer(pd.DataFrame):
 
     _metadata = ["_said", "watermark"]  # noqa: RUF012  # pandas wants a list here
 
-    _said: str
-    watermark: datetime | None
+    _said: str = ""
+    watermark: datetime | None = None
 
     @property
     def _constructor(self) -> type["Answer"]:
         return Answer
 
     def sql(self) -> str:
-        """The SQL that was asked, parameters as `%(name)s`, for reading."""
+        """The SQL that was asked, with its values, for reading and for running by hand."""
         return self._said
 
 
@@ -43,23 +47,46 @@ def ask(
     connection: Engine, question: Select[Any] | TextClause, binds: Mapping[str, Any] | None = None
 ) -> Answer:
     """Put a question with bound values; instants come back with UTC as their zone."""
+    values = {name: _bound(value) for name, value in (binds or {}).items()}
     statement: Executable = question
+    # before the answer: what arrives in between makes it true for longer, never for less
+    up_to = watermark(connection)
     with connection.connect() as asking:
-        result = asking.execute(statement, dict(binds or {}))
+        result = asking.execute(statement, values)
         names = list(result.keys())
         rows = [tuple(row) for row in result]
-        newest = asking.execute(select(func.min(watermarks.c.watermark))).scalar()
     frame = pd.DataFrame(
         {name: _column([row[i] for row in rows]) for i, name in enumerate(names)}, columns=names
     )
-    return answer(frame, str(question.compile(dialect=_dialect)), newest)
+    return answer(frame, _said(question, values), up_to)
+
+
+def watermark(connection: Engine) -> datetime | None:
+    """Event time, UTC, up to which the touchpoints of all partitions have arrived; None: none have."""
+    with connection.connect() as asking:
+        at = asking.execute(_WATERMARK).scalar()
+    return None if at is None or at.year == 1970 else at.astimezone(UTC)
+
+
+def _bound(value: Any) -> Any:
+    """A value as it is bound: an instant as text with its milliseconds, which the driver would cut off."""
+    if not isinstance(value, datetime):
+        return value
+    at = utc(value)
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}"
+
+
+def _said(question: Select[Any] | TextClause, values: Mapping[str, Any]) -> str:
+    compiled = question.compile(dialect=_dialect, compile_kwargs={"render_postcompile": True})
+    written = {name: _bound(value) for name, value in compiled.params.items()} | dict(values)
+    return str(finalize_query(str(compiled), written))
 
 
 def answer(frame: pd.DataFrame, said: str, watermark: datetime | None) -> Answer:
     """Make an answer of a frame that was worked out from others."""
     made = Answer(frame)
     made._said = said
-    made.watermark = None if watermark is None or watermark.year == 1970 else watermark.astimezone(UTC)
+    made.watermark = watermark
     return made
 
 
@@ -69,12 +96,17 @@ def _column(values: list[Any]) -> Any:
     return values
 
 
+def utc(at: datetime) -> datetime:
+    """The instant in UTC; without a zone it is meant so."""
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 def check_range(since: datetime | None, until: datetime | None) -> None:
     """QuestionError if nothing lies from `since` until before `until`."""
-    if since is not None and until is not None and since >= until:
+    if since is not None and until is not None and utc(since) >= utc(until):
         raise QuestionError(
-            f"the range from {since:%Y-%m-%d %H:%M} until before {until:%Y-%m-%d %H:%M} holds nothing",
-            remedy="Let --to lie after --from.",
+            f"the range from {utc(since):%Y-%m-%d %H:%M} to {utc(until):%Y-%m-%d %H:%M} UTC holds nothing",
+            remedy="Let its end lie after its beginning.",
         )
 
 
@@ -83,7 +115,7 @@ def between(at: Any, since: datetime | None, until: datetime | None) -> list[Any
     check_range(since, until)
     conditions = []
     if since is not None:
-        conditions.append(at >= since)
+        conditions.append(at >= utc(since))
     if until is not None:
-        conditions.append(at < until)
+        conditions.append(at < utc(until))
     return conditions
