@@ -1,7 +1,7 @@
 """Made-up histories for Hypothesis, and what a warehouse holds of them in the end.
 
-Few instants, so that equal times and exact gaps are common: `MODEL` is the default model with its days and hours
-shrunk to milliseconds.
+Few instants, so that equal times and exact gaps are common: `MODEL` is the default model with its days and
+hours shrunk to milliseconds.
 """
 
 import re
@@ -12,15 +12,18 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
+from models.household import verdicts
 from models.identifier import Identifier
-from models.journey_model import JourneyModel, load_model, template
+from models.journey_model import JourneyModel, default_model, load_model, template
 from models.touchpoint import Campaign, Correction, Element, Identification, Touchpoint
-from models.verdict import Facts
+from models.verdict import Facts, Verdict
+from models.vocabulary import TYPES as VOCABULARY
+from models.yaml_reader import parse_duration
 from tests.oracle import Said, canonical, day
 
 SHORT = {
-    "180d": "25ms", "60d": "20ms", "30d": "9ms", "7d": "5ms", "3d": "3ms", "1d": "2ms", "24h": "4ms", "60m": "4ms",
-    "30m": "2ms", "5m": "1ms",
+    "180d": "25ms", "60d": "20ms", "30d": "9ms", "7d": "5ms", "3d": "3ms", "1d": "2ms", "24h": "4ms",
+    "60m": "4ms", "30m": "2ms", "5m": "1ms",
 }  # fmt: skip
 DAY_MS = 86_400_000
 NOON = 20_000 * DAY_MS - 20  # so that the day changes in the middle of a history
@@ -46,17 +49,29 @@ MODELS = st.sampled_from([MODEL, OTHER_MODEL])
 
 TYPES = {
     "web": [
-        "page_view", "product_view", "product_view", "add_to_cart", "add_to_cart", "checkout_started", "purchase",
-        "checkout_abandoned", "error_seen", "csat_submitted", "nps_submitted", "review_posted", "referral_sent",
+        "page_view", "product_view", "add_to_cart", "checkout_started", "purchase", "checkout_abandoned",
+        "error_seen", "csat_submitted", "nps_submitted", "review_posted", "referral_sent",
         "document_download", "form_started", "form_submitted", "refund_requested", "never_heard_of",
     ],
-    "chat": ["chat_started", "chat_started", "chat_answered", "chat_resolved", "chat_abandoned", "ticket_reopened"],
-    "voice": ["call_queued", "call_queued", "call_answered", "call_abandoned", "call_resolved", "call_analyzed"],
+    "chat": ["chat_started", "chat_answered", "chat_resolved", "chat_abandoned", "ticket_reopened"],
+    "voice": ["call_queued", "call_answered", "call_abandoned", "call_resolved", "call_analyzed"],
     "billing": [
-        "invoice_sent", "invoice_paid", "payment_failed", "payment_failed", "refund_issued", "subscription_started",
+        "invoice_sent", "invoice_paid", "payment_failed", "refund_issued", "subscription_started",
         "subscription_cancelled", "purchase",
     ],
 }  # fmt: skip
+ANYTHING = [(channel, type_) for channel, types in TYPES.items() for type_ in types]
+# Histories in which attempts meet, that pure chance would seldom find.
+THEMES = [
+    [("web", "add_to_cart"), ("web", "checkout_started"), ("web", "purchase"), ("web", "checkout_abandoned")],
+    [("chat", type_) for type_ in ("chat_started", "chat_answered", "chat_resolved", "chat_abandoned")],
+    [("voice", type_) for type_ in ("call_queued", "call_answered", "call_abandoned", "call_resolved")],
+    [("billing", type_) for type_ in ("payment_failed", "invoice_sent", "invoice_paid", "purchase")],
+    [("web", "page_view"), ("web", "document_download"), ("web", "error_seen"), ("web", "form_started"),
+     ("web", "form_submitted"), ("web", "add_to_cart")],
+    [("web", "error_seen"), ("chat", "chat_started"), ("voice", "call_queued"), ("web", "purchase")],
+    [("billing", "subscription_started"), ("billing", "subscription_cancelled"), ("web", "product_view")],
+]  # fmt: skip
 
 INSTANTS = st.integers(0, 40).map(lambda at: NOON + at)
 IDENTIFIERS = st.sampled_from(
@@ -74,9 +89,11 @@ IDENTIFIERS = st.sampled_from(
 
 def _sometimes(values: st.SearchStrategy[Any], often: int = 3) -> st.SearchStrategy[Any]:
     return st.one_of(*([st.none()] * often), values)
+
+
 RARELY = st.sampled_from(
     [
-        *([{}] * 12),
+        *([{}] * 3),
         {"persona": "hurried"},
         {"campaign": Campaign(name="spring")},
         {"campaign": Campaign(name="autumn"), "persona": "curious"},
@@ -90,14 +107,17 @@ RARELY = st.sampled_from(
 
 
 @st.composite
-def touchpoints(draw: Callable[..., Any], ids: st.SearchStrategy[str] | None = None) -> Touchpoint:
-    channel = draw(st.sampled_from(list(TYPES)))
-    type_ = draw(st.sampled_from(TYPES[channel]))
-    people = channel in ("chat", "voice") and draw(st.booleans())
+def touchpoints(
+    draw: Callable[..., Any], happening: list[tuple[str, str]], known_by: list[tuple[Identifier, ...]]
+) -> Touchpoint:
+    channel, type_ = draw(st.sampled_from(happening))
+    detailed = draw(st.integers(0, 3)) == 0
+    people = detailed and channel in ("chat", "voice")
+    scored = type_.endswith("_submitted") or (detailed and draw(st.booleans()))
     money = type_ in ("purchase", "subscription_started", "refund_issued") and draw(st.booleans())
     scored = type_.endswith("_submitted") or draw(st.integers(0, 7)) == 0
     return Touchpoint(
-        id=draw(ids or st.integers(0, 14).map(lambda n: f"t{n:02}")),
+        id=draw(st.integers(0, 30).map(lambda n: f"t{n:02}")),
         source="segment",
         source_instance="shop",
         source_event_id="1",
@@ -105,12 +125,14 @@ def touchpoints(draw: Callable[..., Any], ids: st.SearchStrategy[str] | None = N
         channel=channel,
         type=type_,
         occurred_at=draw(INSTANTS),
-        received_at=NOON + 100 + draw(st.integers(0, 1)),
-        identifiers=tuple(draw(st.lists(IDENTIFIERS, min_size=1, max_size=3))),
-        source_updated_at=draw(_sometimes(st.integers(1, 2), 4)),
+        received_at=NOON + 100 + (draw(st.integers(0, 1)) if detailed else 0),
+        identifiers=draw(st.sampled_from(known_by)),
+        source_updated_at=draw(_sometimes(st.integers(1, 2), 1)) if detailed else None,
         conversation_id=draw(_sometimes(st.sampled_from(["x", "y"]), 1)) if channel != "web" else None,
-        outcome=draw(_sometimes(st.sampled_from(["success", "failure"]), 2)),
-        wait_ms=draw(st.sampled_from([None, 0, 15_000, 60_000, 120_000, 121_000, 400_000])) if people else None,
+        outcome=draw(st.sampled_from([None, "success", "failure"])) if detailed else None,
+        wait_ms=draw(st.sampled_from([None, 0, 15_000, 60_000, 120_000, 121_000, 400_000]))
+        if people
+        else None,
         hold_ms=draw(st.sampled_from([None, 60_000, 59_999, 180_000])) if people else None,
         transfers=draw(st.sampled_from([None, 0, 1, 2, 3])) if people else None,
         csat=draw(st.sampled_from([None, 1.0, 2.0, 2.5, 4.0, 5.0])) if scored else None,
@@ -119,8 +141,8 @@ def touchpoints(draw: Callable[..., Any], ids: st.SearchStrategy[str] | None = N
         sentiment=draw(st.sampled_from([None, -0.6, -0.3, 0.0, 0.3])) if scored else None,
         amount=draw(st.sampled_from(["10", "9.99", "0.10", "-3.5"])) if money else None,
         currency=draw(st.sampled_from(["EUR", "USD"])) if money else None,
-        topic=draw(_sometimes(st.sampled_from(["billing", "complaint"]), 2)) if channel != "web" else None,
-        **draw(RARELY),
+        topic=draw(st.sampled_from([None, "billing", "complaint"])) if detailed else None,
+        **(draw(RARELY) if detailed else {}),
     )
 
 
@@ -146,10 +168,18 @@ CORRECTIONS = st.builds(
 
 
 @st.composite
-def histories(draw: Callable[..., Any], size: int = 24) -> list[Element]:
+def histories(draw: Callable[..., Any]) -> list[Element]:
     """A household's elements; some ids come with several contents, some histories with corrections."""
-    elements: list[Element] = draw(st.lists(touchpoints(), max_size=size))
-    elements += draw(st.lists(IDENTIFICATIONS, max_size=2))
+    happening = draw(st.sampled_from([*THEMES, ANYTHING]))
+    known_by = draw(
+        st.lists(st.lists(IDENTIFIERS, min_size=1, max_size=3).map(tuple), min_size=1, max_size=4)
+    )
+    size = draw(st.integers(0, 18))
+    elements: list[Element] = draw(
+        st.lists(touchpoints(happening, known_by), min_size=size, max_size=size + 2)
+    )
+    if draw(st.booleans()):
+        elements += draw(st.lists(IDENTIFICATIONS, max_size=2))
     if draw(st.integers(0, 3)) == 0:
         elements += draw(st.lists(CORRECTIONS, max_size=3))
     return elements
@@ -203,7 +233,9 @@ class Standing:
 
         def plain(row: Any, *without: str) -> dict[str, Any]:
             left_out = {"version", "deleted", *without}
-            return {name: value for name, value in msgspec.structs.asdict(row).items() if name not in left_out}
+            return {
+                name: value for name, value in msgspec.structs.asdict(row).items() if name not in left_out
+            }
 
         journeys = {key: plain(row) for key, row in standing("journeys").items()}
         for journey in journeys.values():
@@ -220,3 +252,40 @@ class Standing:
             corrections=self._corrections,
             count=count,
         )
+
+
+def touchpoint(id: str, at: int, type_: str, channel: str | None = None, **fields: Any) -> Touchpoint:
+    """One touchpoint of user a; its channel is the usual one of its type."""
+    fields.setdefault("identifiers", (Identifier("user_id", "a"),))
+    return Touchpoint(
+        id=id,
+        source="segment",
+        source_instance="shop",
+        source_event_id=id,
+        source_type="track",
+        channel=channel or VOCABULARY.get(type_, ("web",))[0],
+        type=type_,
+        occurred_at=at,
+        received_at=at + 1000,
+        **fields,
+    )
+
+
+def tell(story: str) -> list[Touchpoint]:
+    """`"0m add_to_cart, 24h+1 purchase/x"`: instant (and ms), type and conversation; ids t1, t2 … as told."""
+    told = []
+    for number, entry in enumerate(filter(None, map(str.strip, story.split(","))), start=1):
+        when, what = entry.split()
+        duration, _, rest = when.partition("+")
+        type_, _, conversation = what.partition("/")
+        at = (parse_duration(duration) or 0) + int(rest or 0)
+        told.append(touchpoint(f"t{number}", at, type_, conversation_id=conversation or None))
+    return told
+
+
+def said_of(
+    elements: Iterable[Element], *, now: int = 0, model: JourneyModel | None = None
+) -> dict[str, Verdict]:
+    """The verdict on each touchpoint, by its id, at the watermark `now`."""
+    facts = verdicts(elements, now, model or default_model())
+    return {row.touchpoint.id: row.verdict for row in facts.touchpoints}

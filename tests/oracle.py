@@ -1,7 +1,7 @@
 """What the stitching has to say, computed the slow and obvious way from the rules of the design.
 
-It shares the records and the parsed journey model with `models`, and no line of code: everything is looked up anew
-by scanning lists. `judge(elements, watermark, model)` gives every table as it must stand in the end.
+It shares the records and the parsed journey model with `models`, and no line of code: everything is looked up
+anew by scanning lists. `judge(elements, watermark, model)` gives every table as it must stand in the end.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def day(at: int) -> int:
     return at // (24 * 60 * 60 * 1000)
 
 
-# --- the set ---------------------------------------------------------------------------------------------------
+# --- the set ---
 
 
 def distinct(elements: Sequence[Element]) -> list[Element]:
@@ -56,7 +56,7 @@ def counting(copies: list[Touchpoint]) -> Touchpoint:
 
 
 def without_delivery(copy: Touchpoint) -> dict[str, Any]:
-    content = msgspec.to_builtins(copy)
+    content: dict[str, Any] = msgspec.to_builtins(copy)
     content.pop("received_at")
     content.pop("raw_ref", None)
     return content
@@ -73,7 +73,7 @@ def conflicting(copies: list[Touchpoint]) -> list[Touchpoint]:
     return shown
 
 
-# --- identity --------------------------------------------------------------------------------------------------
+# --- identity ---
 
 
 class People:
@@ -142,7 +142,7 @@ class People:
         return self.customer(min((f"{i.kind}:{i.value}" for i in element.identifiers), key=self.rank))
 
 
-# --- one customer ----------------------------------------------------------------------------------------------
+# --- one customer ---
 
 
 def cut(life: list[Touchpoint], model: JourneyModel) -> list[list[Touchpoint]]:
@@ -187,7 +187,9 @@ def rule_holds(rule: Any, t: Touchpoint, already: bool) -> bool:
     if rule.customer_already is not None and rule.customer_already is not already:
         return False
     for name, allowed in rule.properties.items():
-        if msgspec.json.encode(t.properties.get(name)) not in [msgspec.json.encode(value) for value in allowed]:
+        if msgspec.json.encode(t.properties.get(name)) not in [
+            msgspec.json.encode(value) for value in allowed
+        ]:
             return False
     return True
 
@@ -220,7 +222,9 @@ class Try:
         return int(self.latest.occurred_at + self.kind.patience_ms)
 
 
-def attempts_of(life: list[Touchpoint], journeys: list[list[Touchpoint]], watermark: int, model: JourneyModel) -> list[Try]:
+def attempts_of(
+    life: list[Touchpoint], journeys: list[list[Touchpoint]], watermark: int, model: JourneyModel
+) -> list[Try]:
     journey_of = {t.id: number for number, journey in enumerate(journeys) for t in journey}
     done: list[Try] = []
     for kind in model.attempts:
@@ -266,7 +270,7 @@ def score(low: int, high: int, value: float) -> float:
 
 
 def emotion(t: Touchpoint, repeated: bool, model: JourneyModel) -> float:
-    rating = t.properties.get("rating")
+    rating: Any = t.properties.get("rating")
     values: dict[Any, float | None] = {
         "csat": None if t.csat is None else score(1, 5, t.csat),
         "nps": None if t.nps is None else max(-1.0, min(1.0, (t.nps - 7.5) / 2.5)),
@@ -293,7 +297,9 @@ def emotion(t: Touchpoint, repeated: bool, model: JourneyModel) -> float:
 class Life:
     """One customer: every question is answered by scanning all touchpoints."""
 
-    def __init__(self, customer_id: str, touchpoints: list[Touchpoint], watermark: int, model: JourneyModel) -> None:
+    def __init__(
+        self, customer_id: str, touchpoints: list[Touchpoint], watermark: int, model: JourneyModel
+    ) -> None:
         self.customer_id = customer_id
         self.model = model
         self.watermark = watermark
@@ -318,7 +324,8 @@ class Life:
     def repeated_failure(self, t: Touchpoint) -> bool:
         within = self.model.modifiers.repeated_failure_ms
         return self.fails(t) and any(
-            self.fails(u) and u.type == t.type and t.occurred_at - u.occurred_at <= within for u in self.before(t)
+            self.fails(u) and u.type == t.type and t.occurred_at - u.occurred_at <= within
+            for u in self.before(t)
         )
 
     def begins_conversation(self, t: Touchpoint) -> bool:
@@ -353,7 +360,9 @@ class Life:
             and not t.transfers
         )
 
-    def pains(self, t: Touchpoint, transaction: list[Touchpoint], phase_of: dict[str, int]) -> list[PainPoint]:
+    def pains(
+        self, t: Touchpoint, transaction: list[Touchpoint], phase_of: dict[str, int]
+    ) -> list[PainPoint]:
         """All but abandonment."""
         rules = self.model.pain
         mine = [u for u in transaction if u.order < t.order]
@@ -462,7 +471,9 @@ class Life:
                 if place > 0:
                     step = phase_of[t.id] - phase_of[journey[place - 1].id]
                     moved = "forward" if step > 0 else "back" if step < 0 else "stay"
-                opened = [a for kind in model.attempts for a in self.tries if a.kind is kind and a.opener is t]
+                opened = [
+                    a for kind in model.attempts for a in self.tries if a.kind is kind and a.opener is t
+                ]
                 lost = [a.kind.severity for a in opened if a.outcome == "abandoned"]
                 following = journey[place + 1] if place + 1 < len(journey) else None
                 verdict = Verdict(
