@@ -123,8 +123,8 @@ def reconcile(
 ) -> Balance:
     """Compare the spool as it is now with the warehouse; wait `patience_s` for what is on its way.
 
-    `config` is the collector's, whose journey model maps; without it the one that is shipped. SpoolBroken names
-    an entry that cannot be read.
+    `config` is the collector's, whose journey model maps; without it the one that is shipped. SpoolBroken
+    names an entry that cannot be read.
     """
     config = config or CollectorConfig(spool_dir=str(spool), bootstrap_servers="", model=default_model())
     deadline = time.monotonic() + patience_s

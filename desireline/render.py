@@ -1,10 +1,9 @@
 """How an answer is shown: a table that fits 100 columns, JSON that stays the same, CSV."""
 
-import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WIDTH = 100
+_SHORT = 24  # texts of at most so many characters stay on one line
+_DURATIONS = ("_s", "_ms")
 
 
 class Format(StrEnum):
@@ -28,9 +29,14 @@ class Format(StrEnum):
 
 
 def show(
-    answer: "pd.DataFrame", format: Format, *, title: str | None = None, to: TextIO | None = None
+    answer: "pd.DataFrame",
+    format: Format,
+    *,
+    title: str | None = None,
+    hidden: Collection[str] = (),
+    to: TextIO | None = None,
 ) -> None:
-    """Write the answer to `to` (stdout when None).
+    """Write the answer to `to` (stdout when None); a table leaves out the `hidden` columns.
 
     JSON is an array of objects, one per row, keys in the order of the columns; instants are ISO 8601 in UTC,
     numbers numbers, missing values null. CSV is the same with a header line, lists as JSON. A table is for
@@ -42,13 +48,13 @@ def show(
     elif format is Format.csv:
         answer.map(_field).to_csv(out, index=False, lineterminator="\n")
     else:
-        console(out).print(table(answer, title=title))
+        console(out).print(table(answer, title=title, hidden=hidden))
 
 
 def show_record(record: Mapping[str, Any], format: Format, *, title: str | None = None) -> None:
     """Write one thing that has named values: a table of two columns, or one JSON object."""
     if format is Format.json:
-        sys.stdout.write(as_json({key: _plain(value) for key, value in record.items()}))
+        sys.stdout.write(as_json(_plain(record)))
     elif format is Format.csv:
         import pandas as pd
 
@@ -80,22 +86,42 @@ def as_json(value: Any) -> str:
 
 def records(answer: "pd.DataFrame") -> list[dict[str, Any]]:
     """One mapping per row, of what JSON can say."""
-    columns = [str(name) for name in answer.columns]
-    return [
-        dict(zip(columns, map(_plain, row), strict=True)) for row in answer.itertuples(index=False, name=None)
-    ]
+    from warehouse.plain import records as plain_records
+
+    return plain_records(answer)
 
 
-def table(answer: "pd.DataFrame", *, title: str | None = None) -> Table:
-    """The answer for a person's eyes. Columns of numbers stand right."""
+def table(answer: "pd.DataFrame", *, title: str | None = None, hidden: Collection[str] = ()) -> Table:
+    """The answer for a person's eyes: numbers stand right, `lo` and `hi` in one column, no `hidden` ones."""
     made = _grid(title)
-    for name in answer.columns:
-        numeric = answer[name].dtype.kind in "iuf" or str(name).endswith(("_s", "_rate", "_ms"))
-        made.add_column(
-            _header(str(name)), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold"
+    columns = {str(name): [cell(str(name), value) for value in answer[name]] for name in answer.columns}
+    if "lo" in columns and "hi" in columns:
+        bounds = zip(columns["lo"], columns.pop("hi"), strict=True)
+        columns = {
+            "95 %" if name == "lo" else name: [f"{low} – {high}" for low, high in bounds]
+            if name == "lo"
+            else cells
+            for name, cells in columns.items()
+        }
+    shown = {name: cells for name, cells in columns.items() if name not in hidden}
+    for name, cells in shown.items():
+        right = (
+            name == "95 %"
+            or (name in answer and answer[name].dtype.kind in "iuf")
+            or name.endswith(_DURATIONS)
         )
-    for row in answer.itertuples(index=False, name=None):
-        made.add_row(*(cell(str(name), value) for name, value in zip(answer.columns, row, strict=True)))
+        widest = max((len(line) for text in cells for line in text.splitlines()), default=0)
+        header = _header(name)
+        width = max([widest, *map(len, header.split())])
+        made.add_column(
+            "\n".join(textwrap.wrap(header, width)),
+            justify="right" if right else "left",
+            no_wrap=widest <= _SHORT,
+            overflow="fold",
+            vertical="top",
+        )
+    for row in zip(*shown.values(), strict=True):
+        made.add_row(*row)
     if answer.empty:
         made.caption = "nothing"
     return made
@@ -103,7 +129,9 @@ def table(answer: "pd.DataFrame", *, title: str | None = None) -> Table:
 
 def cell(name: str, value: Any) -> str:
     """One value as a person reads it; the name says the unit."""
-    value = _plain(value, people=True)
+    if isinstance(value, datetime) and value == value:  # NaT is unlike itself
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    value = _plain(value)
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -120,8 +148,6 @@ def cell(name: str, value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, Mapping):
         return "\n".join(f"{key} {item}" for key, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -161,6 +187,7 @@ def _grid(title: str | None) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         header_style="bold",
+        padding=(0, 1, 0, 0),
     )
 
 
@@ -168,24 +195,8 @@ def _header(name: str) -> str:
     return name.removesuffix("_s").removesuffix("_ms").replace("_", " ")
 
 
-def _plain(value: Any, *, people: bool = False) -> Any:
-    """A value of numpy or pandas as Python has it; what is missing is None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if not isinstance(value, str | bytes) and isinstance(value, Iterable):
-        return [_plain(item) for item in value]
-    if value is None or type(value).__name__ in ("NaTType", "NAType"):
-        return None
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, datetime) and not people:
-        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return _plain(value.item(), people=people) if hasattr(value, "item") else value
+def _plain(value: Any) -> Any:
+    # only here: it takes a while to import, and help and errors do without
+    from warehouse.plain import plain
+
+    return plain(value)

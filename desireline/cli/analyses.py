@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
+from desireline import configs
 from desireline.asking import asking
 from desireline.cli.options import Data, Formatted, Since, Until, settings
-from desireline.render import Format, show, show_record
+from desireline.render import Format, as_json, records, show, show_record
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,9 +23,7 @@ def funnel(
     ],
     order: Annotated[
         str,
-        typer.Option(
-            help="`ordered`: others may lie between; `strict`: none may; `any`: in whichever order."
-        ),
+        typer.Option(help="`ordered`: others may lie between the steps; `strict`: none may."),
     ] = "ordered",
     within: Annotated[str, typer.Option(help="Time from the first step to the last, e.g. 30m, 7d.")] = "7d",
     by: Annotated[str | None, typer.Option(help="Split by this field, e.g. channel.")] = None,
@@ -66,7 +65,11 @@ def conversion(
     from warehouse import conversion as conversions
 
     with asking(settings(), data) as connection:
-        show(conversions.conversion(connection, by=by, since=since, until=until), format)
+        model = configs.journey_model(settings())
+        show(
+            conversions.conversion(connection, by=by, since=since, until=until, phases=list(model.phases)),
+            format,
+        )
 
 
 def drop_offs(
@@ -100,7 +103,10 @@ def customer(
     from warehouse import customers
 
     with asking(settings(), data) as connection:
-        show(customers.customer(connection, identifier), format)
+        story = customers.customer(connection, identifier)
+        goes_by = customers.identifiers(connection, identifier)["identifier"]
+        title = f"{goes_by[0]}, also {', '.join(goes_by[1:])}" if len(goes_by) > 1 else goes_by[0]
+        show(story, format, title=title, hidden=("phase_move", "journey_id", "customer_id", "id"))
 
 
 def alerts(
@@ -110,7 +116,12 @@ def alerts(
     from warehouse import alerts as spikes
 
     with asking(settings(), data) as connection:
-        show(spikes.alerts(connection, since=since, until=until), format)
+        found = spikes.alerts(connection, since=since, until=until)
+        show(
+            found,
+            format,
+            hidden=("id", "observed_rate", "expected_rate", "attempts", "abandoned", "probability"),
+        )
 
 
 def journey_map(
@@ -124,7 +135,24 @@ def journey_map(
     from warehouse import journey_map as maps
 
     with asking(settings(), data) as connection:
-        show(maps.journey_map(connection, since=since, until=until, persona=persona), format)
+        drawn = maps.journey_map(
+            connection, configs.journey_model(settings()), since=since, until=until, persona=persona
+        )
+        parts = ("phases", "touchpoints", "pain_points", "delights", "totals", "open_alerts")
+        if format is Format.json:
+            print(as_json({part: records(getattr(drawn, part)) for part in parts}), end="")
+            return
+        if format is Format.csv:
+            show(drawn.touchpoints, format)
+            return
+        counts = drawn.phases.astype({"drop_offs": int, "recoveries": int})
+        show(counts, format, title="phases")
+        show(
+            drawn.touchpoints.drop(columns=["emotion_p10", "emotion_p90", "place"]),
+            format,
+            title="touchpoints",
+        )
+        show(drawn.pain_points.head(10), format, title="what hurts most")
 
 
 def summary(data: Data = None, format: Formatted = Format.table) -> None:
@@ -132,4 +160,4 @@ def summary(data: Data = None, format: Formatted = Format.table) -> None:
     from warehouse import summary as counts
 
     with asking(settings(), data) as connection:
-        show_record(counts.summary(connection), format)
+        show_record(records(counts.summary(connection))[0], format)

@@ -6,7 +6,7 @@ import typer
 
 from desireline.asking import asking
 from desireline.cli.options import Data, Formatted, Since, Until, settings
-from desireline.render import Format, show, show_record
+from desireline.render import Format, records, show, show_record
 from models.errors import DesirelineError
 
 app = typer.Typer(help="Touchpoints that were refused, with the reason.", no_args_is_help=True)
@@ -25,7 +25,11 @@ def list_rejected(
     from warehouse import rejected
 
     with asking(settings(), data) as connection:
-        show(rejected.rejected(connection, reason=reason, limit=limit, since=since, until=until), format)
+        show(
+            rejected.rejected(connection, reason=reason, limit=limit, since=since, until=until),
+            format,
+            hidden=("source",),
+        )
 
 
 @app.command("show")
@@ -43,4 +47,4 @@ def show_rejected(
         raise DesirelineError(
             f'nothing was rejected under the id "{id}"', remedy="`desireline rejected list` lists."
         )
-    show_record(found.iloc[0].to_dict(), format)
+    show_record(records(found)[0], format)

@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 
+from desireline.progress import read
 from tests.desireline.ups import Up, desireline, until
 
 pytestmark = pytest.mark.slow
@@ -136,3 +137,29 @@ def test_restarted_on_the_same_folder_it_goes_on_with_the_same_customers_and_ope
         what="one journey of three",
     )
     assert second.ask("select toInt32(uniqExact(customer_id)) from touchpoints") == [1]
+
+
+def test_what_the_broker_lost_before_the_worker_had_it_is_published_again(up: UpStarter) -> None:
+    first = up().await_ready()
+    first.track("ann", "Product Viewed", "Product Added")
+    first.await_touchpoints(2)
+    psutil.Process(first.pid("worker")).suspend()
+    first.track("ann", "Order Completed", minutes_ago=30)
+    spooled = sum(path.stat().st_size for path in first.folder.spool.glob("*.spool"))
+    until(
+        lambda: (first.folder.spool / "published").read_text() == str(spooled),
+        within_s=30,
+        what="acknowledgement",
+    )
+    first.end(signal.SIGKILL)
+    second = up(data=first.folder.path).await_ready()
+    second.await_touchpoints(3)
+    until(
+        lambda: (said := read(second.folder)) is not None and said.step == "done", within_s=30, what="the end"
+    )
+    said = read(second.folder)
+    assert said is not None
+    assert said.published_again == 1
+    assert "1 touchpoints of the spool were published again" in said.sentence
+    status = desireline("topics", "status", "--data", second.folder.path)
+    assert said.sentence in status.stdout
