@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from dashboards.charts import colours
 
-POINTS_PER_PHASE = 6
+POINTS_PER_PHASE = 5
 
 
 def emotion_curve(touchpoints: pd.DataFrame, phases: Sequence[str]) -> go.Figure:
@@ -65,10 +65,12 @@ def _points(touchpoints: pd.DataFrame, phases: Sequence[str]) -> pd.DataFrame:
                     "moment_of_truth": "max",
                 }
             )
-            .nlargest(POINTS_PER_PHASE, "touchpoints")
         )
         for measure in ("weight", "place", "low", "high"):
             by_type[measure] = by_type[f"sum_{measure}"] / by_type["touchpoints"]
+        # what is met often, and what is felt strongly, makes the curve
+        by_type["prominence"] = by_type["touchpoints"] * (0.25 + by_type["weight"].abs())
+        by_type = by_type.nlargest(POINTS_PER_PHASE, "prominence")
         by_type = by_type.sort_values(["place", "type"])
         by_type["x"] = [column + (k + 0.5) / len(by_type) for k in range(len(by_type))]
         by_type["phase"] = phase
@@ -104,10 +106,18 @@ def _curve(points: pd.DataFrame) -> go.Scatter:
             "line": {"color": colours.PAPER, "width": 2},
         },
         text=[str(name).replace("_", " ") for name in points["type"]],
-        textposition=["top center" if k % 2 == 0 else "bottom center" for k in range(len(points))],
+        # above where it feels good and below where it hurts, away from the curve
+        textposition=[_beside(points["weight"].to_list(), k) for k in range(len(points))],
         textfont={"size": 10, "color": colours.MUTED},
         customdata=points[["phase", "touchpoints", "low", "high"]],
         hovertemplate="<b>%{text}</b> · %{customdata[0]}<br>emotion %{y:+.2f}"
         " (%{customdata[2]:+.2f} … %{customdata[3]:+.2f})<br>%{customdata[1]:,} touchpoints<extra></extra>",
         cliponaxis=False,
     )
+
+
+def _beside(weights: Sequence[float], k: int) -> str:
+    before = weights[k - 1] if k else weights[k]
+    after = weights[k + 1] if k + 1 < len(weights) else weights[k]
+    bend = weights[k] - (before + after) / 2
+    return "top center" if bend > 0.02 or (abs(bend) <= 0.02 and k % 2 == 0) else "bottom center"

@@ -102,14 +102,14 @@ def _nothing_yet() -> Component:
 def _headline(journey_map: JourneyMap, now: datetime) -> Component:
     converted, journeys = journey_map.total("journeys_converted"), journey_map.total("journeys")
     tiles = [
-        ("journeys", f"{journeys:,}", f"of {journey_map.total('customers'):,} customers"),
-        ("touchpoints", f"{journey_map.total('touchpoints'):,}", "on all channels"),
-        ("converted", _percent(converted, journeys), f"{converted:,} journeys"),
         (
-            "across channels",
-            f"{journey_map.total('customers_across_channels'):,}",
-            "customers seen on two channels or more",
+            "customers",
+            f"{journey_map.total('customers'):,}",
+            f"{journey_map.total('customers_across_channels'):,} of them on two channels or more",
         ),
+        ("touchpoints", f"{journey_map.total('touchpoints'):,}", "on all channels"),
+        ("journeys", f"{journeys:,}", "began in this period"),
+        ("converted", _percent(converted, journeys), f"{converted:,} of these journeys"),
         ("emotion", f"{journey_map.mean_emotion:+.2f}", "mean of all touchpoints, −1 to +1"),
     ]
     return html.Div(
@@ -189,7 +189,7 @@ def _map(journey_map: JourneyMap) -> Component:
             className="map-row pains",
             style=columns,
             children=[
-                _label("Pain points", "by what they hurt"),
+                _label("Pain points", "long: hurts many; red: hurts much"),
                 *(_pains(journey_map.pain_points, phase) for phase in phases),
             ],
         ),
@@ -284,9 +284,10 @@ def _pains(pain_points: pd.DataFrame, phase: str) -> Component:
                 children=[
                     html.Div(
                         className="bar-fill",
+                        # as long as it hurts all together, as red as it hurts each time
                         style={
                             "width": f"{max(4.0, 100 * row['hurt'] / most):.0f}%",
-                            "background": colours.of_severity(row["hurt"] / most if most else 0.0),
+                            "background": colours.of_severity(row["severity"]),
                         },
                     ),
                     html.Span(row["kind"].replace("_", " "), className="bar-name"),

@@ -1,0 +1,35 @@
+"""The real parts, once per run: a broker process, a warehouse process with our tables, and how hard Hypothesis looks."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from streams.embedded_broker import EmbeddedBroker
+from warehouse.embedded import EmbeddedWarehouse
+from warehouse.migrations import migrate
+
+# `long` is for a machine at night; `test` is what everyone runs; `dev` answers at once
+_SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.register_profile(
+    "test", max_examples=300, deadline=None, print_blob=True, suppress_health_check=_SLOW_IS_FINE
+)
+settings.register_profile("long", max_examples=20_000, deadline=None, suppress_health_check=_SLOW_IS_FINE)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[str]:
+    """`host:port` of an embedded broker process; topics are the tests' own to create."""
+    with EmbeddedBroker() as running:
+        yield running.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def warehouse() -> Iterator[str]:
+    """URL of an embedded warehouse process that holds our tables and no rows."""
+    with EmbeddedWarehouse() as running:
+        migrate(running.url)
+        yield running.url
