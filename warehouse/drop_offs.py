@@ -26,7 +26,7 @@ def drop_offs(connection: Engine, *, since: datetime | None = None, until: datet
             d.type,
             silent.label("drop_offs"),
             func.countIf(d.recovered_at.is_not(None)).label("recovered"),
-            (func.countIf(d.recovered_at.is_not(None)) / func.count()).label("recovery_rate"),
+            func.divide(func.countIf(d.recovered_at.is_not(None)), func.count()).label("recovery_rate"),
             pain.label("pain_before"),
         )
         .where(*between(d.at, since, until))

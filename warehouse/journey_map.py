@@ -96,21 +96,19 @@ def journey_map(
         touchpoints=pd.DataFrame(touchpoints),
         pain_points=pd.DataFrame(ask(connection, _pain_points(period))),
         delights=pd.DataFrame(ask(connection, _delights(period))),
-        phases=pd.DataFrame(phases)
-        .merge(pd.DataFrame(drop_offs), on="phase", how="outer")
-        .fillna(
-            {
-                "journeys": 0,
-                "journeys_forward": 0,
-                "drop_offs": 0,
-                "recoveries": 0,
-                "pain_before_drop_off": "",
-            }
-        ),
+        phases=_joined(phases, drop_offs),
         totals=pd.concat([pd.DataFrame(totals), pd.DataFrame(journeys)], axis=1),
         open_alerts=pd.DataFrame(alerts(connection, open_only=True)),
         watermark=touchpoints.watermark,
     )
+
+
+def _joined(phases: pd.DataFrame, drop_offs: pd.DataFrame) -> pd.DataFrame:
+    both = pd.DataFrame(phases).merge(pd.DataFrame(drop_offs), on="phase", how="outer")
+    both["pain_before_drop_off"] = both["pain_before_drop_off"].fillna("")
+    counts = ["journeys", "journeys_forward", "drop_offs", "recoveries"]
+    both[counts] = both[counts].fillna(0).astype("int64")
+    return both
 
 
 def personas(connection: Engine) -> list[str]:
