@@ -41,22 +41,24 @@ _AGES_MS = (DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
 
 _HOUSEHOLDS_PER_QUESTION = 5_000
 _SETTINGS = {
-    "max_bytes_before_external_sort": 200_000_000,
+    "max_bytes_before_external_sort": 100_000_000,
+    "max_block_size": 8192,
     "max_bytes_before_external_group_by": 200_000_000,
     "max_execution_time": 0,  # whoever puts back slowly reads slowly
     "max_query_size": 16_000_000,
 }
 
-# Every element, with an identifier that its household is found by.
+# Every element, with an identifier that its household is found by. Rows that were replaced and not merged yet
+# do no harm: they hold the same element or an earlier copy of it, which is one, too.
 _TOUCHPOINTS = """
     select customer_id as identifier, occurred_at as at, has(attempt_outcomes, 'open') as open, version,
            {touchpoint} as element
-    from touchpoint_rows final
+    from touchpoint_rows
 """
 _IDENTIFICATIONS = """
     select identifiers[1] as identifier, at, false as open, toUInt64(0) as version,
            {identification} as element
-    from identification_rows final
+    from identification_rows
 """
 _DUPLICATES = """
     select concat(JSONExtractString(content, 'identifiers', 1, 'kind'), ':',
@@ -67,10 +69,10 @@ _DUPLICATES = """
 """
 
 _SEEN_TOGETHER = """
-    select '', version, element from touchpoint_rows final
+    select '', version, element from touchpoint_rows
     where hasAny(identifiers, {new:Array(String)})
     union all
-    select '', toUInt64(0), element from identification_rows final
+    select '', toUInt64(0), element from identification_rows
     where hasAny(identifiers, {new:Array(String)})
     union all
     select '', version, content from rejected_touchpoint_rows
@@ -125,7 +127,8 @@ def pasts(client: Client, now: int, *, horizon_ms: int | None = None) -> Iterato
                 yield past
     # who changed rank while the others were read has been passed over
     with client.query_row_block_stream(
-        f"select household from ({ranked}) where rank >= 0", settings=_SETTINGS  # noqa: S608
+        f"select household from ({ranked}) where rank >= 0",  # noqa: S608
+        settings=_SETTINGS,
     ) as blocks:
         missing = [household for block in blocks for (household,) in block if hash(household) not in given]
     for start in range(0, len(missing), _HOUSEHOLDS_PER_QUESTION):
