@@ -9,6 +9,7 @@ from kafka.errors import KafkaError
 
 from models.errors import DesirelineError
 from models.routing import topic_of
+from streams.offsets import end_offsets_now
 
 GROUP = "desireline"
 """The consumer group of the workers, which is the name of the Faust app."""
@@ -22,6 +23,7 @@ ABANDONMENT = "journeys.abandonment"
 REHYDRATE = "journeys.rehydrate"
 ALERTS = "alerts"
 HOUSEHOLDS_CHANGELOG = f"{GROUP}-households-changelog"
+WATCHES_CHANGELOG = f"{GROUP}-watches-changelog"
 
 LARGEST_MESSAGE_BYTES = 16_000_000
 """A journey is one row and a row is whole, so a facts record may be large; all else stays below 1 MB."""
@@ -50,6 +52,13 @@ def _kept(days: float, message_bytes: int = 2_000_000) -> dict[str, str]:
     }
 
 
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "max.message.bytes": "2000000",
+    "segment.bytes": "134217728",
+    "max.compaction.lag.ms": str(_DAY_MS),
+}
+
 TOPICS = (
     *(
         TopicSettings(topic, f"touchpoints of the channel {channel}, JSON", _kept(7))
@@ -61,16 +70,8 @@ TOPICS = (
     TopicSettings(ABANDONMENT, "minute buckets of abandonment, MessagePack", _kept(1)),
     TopicSettings(REHYDRATE, "households whose past is asked for, MessagePack", _kept(7)),
     TopicSettings(ALERTS, "alerts opened and resolved, JSON", _kept(30)),
-    TopicSettings(
-        HOUSEHOLDS_CHANGELOG,
-        "the elements of every household, MessagePack; the workers' state",
-        {
-            "cleanup.policy": "compact",
-            "max.message.bytes": "2000000",
-            "segment.bytes": "134217728",
-            "max.compaction.lag.ms": str(_DAY_MS),
-        },
-    ),
+    TopicSettings(HOUSEHOLDS_CHANGELOG, "the elements of every household: the workers' state", _COMPACTED),
+    TopicSettings(WATCHES_CHANGELOG, "what the alert agent remembers", _COMPACTED),
 )
 
 
@@ -141,7 +142,8 @@ def topic_status(bootstrap_servers: str, *, group: str = GROUP) -> list[TopicSta
             for one in admin.describe_topics([name for name in _names() if name in there])
         }
         places = [TopicPartition(name, index) for name, indices in partitions.items() for index in indices]
-        ends = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)) if places else {}
+        latest = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)) if places else {}
+        ends = end_offsets_now(bootstrap_servers, {place: latest[place].offset for place in places})
         committed = admin.list_group_offsets({group: None}).get(group, {})
     except KafkaError as error:
         raise TopicsError(f"topics cannot be read: {error}", where=bootstrap_servers) from error
@@ -151,7 +153,7 @@ def topic_status(bootstrap_servers: str, *, group: str = GROUP) -> list[TopicSta
         TopicStatus(
             name,
             len(indices),
-            tuple(ends[TopicPartition(name, index)].offset for index in indices),
+            tuple(ends[TopicPartition(name, index)] for index in indices),
             tuple(_offset(committed.get(TopicPartition(name, index))) for index in indices),
         )
         for name, indices in partitions.items()

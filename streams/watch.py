@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 5.0
+_ASK_ENDS_EVERY_S = 30.0
 
 
 class WorkerStuck(DesirelineError):
@@ -104,6 +105,7 @@ class Watch:
         self._stitcher = stitcher
         self._patience_s = patience_s
         self._failed = failed
+        self._ask_ends_at = 0.0
         self._progress: dict[object, tuple[Any, float]] = {}
 
     async def run(self) -> None:
@@ -135,6 +137,9 @@ class Watch:
                 self._must_move(("commit", tp), stands, complaint)
             else:
                 self._progress.pop(("commit", tp), None)
+        if time.monotonic() < self._ask_ends_at:
+            return
+        self._ask_ends_at = time.monotonic() + _ASK_ENDS_EVERY_S
         for tp, left in (await self._stitcher.lag()).items():
             if left > 0:
                 complaint = f"{tp.topic} partition {tp.partition} is not read"

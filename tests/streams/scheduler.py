@@ -330,7 +330,7 @@ def elements_of(rng: random.Random, noon: int) -> list[Element]:
                 received_at=noon + 50,
                 identifiers=some(),
                 persona=rng.choice((None, "thrifty")),
-            )  # fmt: skip
+            )
         )
     for number in range(rng.choice((0, 0, 0, 1, 2))):
         first, second = rng.sample(known, 2)
@@ -341,7 +341,7 @@ def elements_of(rng: random.Random, noon: int) -> list[Element]:
                 identifiers=(first, second),
                 at=noon + rng.randrange(40),
                 author="ann",
-            )  # fmt: skip
+            )
         )
     return elements
 
@@ -351,7 +351,7 @@ def differences(seed: int, model: JourneyModel, noon: int) -> tuple[dict[str, in
     rng = random.Random(seed)
     cluster = Cluster(rng, rng.choice((1, 2, 3, 4)), model)
     elements = elements_of(rng, noon)
-    waiting = _records(rng, cluster, elements)
+    waiting: list[tuple[int, str, Any]] = _records(rng, cluster, elements)
     end = noon + rng.randrange(45, 90)
     if rng.random() < 0.3:
         half = rng.randrange(len(waiting) + 1)
@@ -401,10 +401,12 @@ def _again(
     rng: random.Random, cluster: Cluster, lost: list[tuple[int, str, Any]], watermarks: dict[int, int]
 ) -> list[tuple[int, str, Any]]:
     """What a broker lost, published again or put back."""
+    again: list[tuple[int, str, Any]]
     if rng.random() < 0.5:
         again = [(partition, topic, (value, True)) for partition, topic, (value, _) in lost]
     else:
-        elements = [element for _, _, (value, _) in lost for element in codecs.decode(value).records]
+        records = (record for _, _, (value, _) in lost for record in codecs.decode(value).records)
+        elements = [record for record in records if not isinstance(record, Clock)]
         again = [
             (record.partition, INBOX, record.value)
             for record in protocol.encode_put_back(

@@ -1,5 +1,7 @@
-"""A worker as a process of its own, for tests that kill it: `worker_process.py BOOTSTRAP PARTITIONS
-[NAME=VALUE …]`."""
+"""A worker as a process of its own, for tests that kill it.
+
+`worker_process.py BOOTSTRAP PARTITIONS [NAME=JSON …]`; the names are those of `WorkerConfig`.
+"""
 
 import logging
 import sys
@@ -21,8 +23,8 @@ def main() -> int:
             bootstrap_servers=sys.argv[1],
             partitions=int(sys.argv[2]),
             model=default_model(),
-            broker_rebalance_timeout_s=3,
-            session_timeout_s=6,
+            broker_rebalance_timeout_s=1,
+            session_timeout_s=4,
             **given,
         )
     )
