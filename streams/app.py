@@ -38,8 +38,8 @@ class Worker:
             from streams.alert import add_alert_agent
             from streams.load import add_load_agent
 
-            add_load_agent(self.app, config)
-            add_alert_agent(self.app, config.partitions)
+            add_load_agent(self.app, config, self.failed)
+            add_alert_agent(self.app, config.partitions, self.failed)
         self._add_watch()
         if config.web_port is not None:
             _add_pages(self)
