@@ -1,8 +1,8 @@
 """Where topics end.
 
-The embedded broker answers the question for the end of a partition with the *first* offset of its last batch,
-plus one. What it tells with every fetch is right. So the last batch is fetched; Kafka's own brokers, which are
-right both times, are asked in the same way.
+The embedded broker answers the question for the end of a partition with the *first* offset of its last
+batch, plus one. What it tells with every fetch is right. So the last batch is fetched. Kafka's own brokers,
+which are right both times, are asked in the same way.
 """
 
 import time
