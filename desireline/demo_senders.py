@@ -23,8 +23,8 @@ from ingest.simulator import SimulationConfig, Traffic, arrivals, live_traffic, 
 from models.errors import DesirelineError
 
 CLIENT_CUSTOMERS = 30
-LIVE_PER_S = 12.0
-JAM_BACKLOG_MS = 6 * MINUTE
+LIVE_PER_S = 10.0
+JAM_BACKLOG_MS = 5 * MINUTE
 JAM_MS = 10 * MINUTE
 SENDER_PATIENCE_S = 60.0
 _COLLECTOR_SAYS = "The collector's log says why."
@@ -109,12 +109,13 @@ class RealClient:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        self._said.close()
+        self._errors.close()
 
 
 def _content(file: IO[bytes]) -> bytes:
-    with file:
-        file.seek(0)
-        return file.read()
+    file.seek(0)
+    return file.read()
 
 
 def send_stripe(running: Running, events: list[dict[str, Any]], sent: Callable[[], None]) -> int:
@@ -124,7 +125,13 @@ def send_stripe(running: Running, events: list[dict[str, Any]], sent: Callable[[
         for event in events:
             body = msgspec.json.encode(event)
             headers = stripe_headers(running.stripe_secret, body, int(time.time()))
-            response = client.post(url, content=body, headers=headers)
+            try:
+                response = client.post(url, content=body, headers=headers)
+            except httpx.HTTPError as error:
+                raise DemoFailed(
+                    f"the collector at {running.urls.collector} does not answer: {error}",
+                    remedy=_COLLECTOR_SAYS,
+                ) from error
             if response.status_code != 200 or response.json().get("rejected"):
                 said = f"{response.status_code} {response.text[:200]}"
                 raise DemoFailed(

@@ -125,9 +125,10 @@ def _totals(connection: "Engine", facts: Facts) -> RenderableType:
         (row["merged_customers"], " customers were merged across channels.\n"),
     ):
         text.append(f"{number:,}", style="bold").append(words)
+    per_second = facts.touchpoints / facts.loaded_s
     text.append(
-        f"{facts.touchpoints:,} touchpoints of history were sent, stitched and loaded in "
-        f"{duration(facts.loaded_s)}, {facts.touchpoints / facts.loaded_s:,.0f} per second; none was lost.",
+        f"History: {facts.touchpoints:,} touchpoints sent, stitched and loaded in {duration(facts.loaded_s)} "
+        f"({per_second:,.0f} per second), none lost.",
         style="dim",
     )
     return text
@@ -218,11 +219,11 @@ def _losses(connection: "Engine") -> RenderableType:
             place, f"{row['drop_offs']:,}", _bar(row["drop_offs"], stops[0]["drop_offs"], 6, "yellow")
         )
     right = _table("Top pain points", "by how much they hurt")
-    right.add_column("kind, phase", no_wrap=True)
+    right.add_column("kind, phase (channel)", no_wrap=True)
     right.add_column("times", justify="right")
     right.add_column("", width=6)
     for row in pains:
-        place = Text(row["kind"]).append(f", {row['phase']}", style="dim")
+        place = Text(row["kind"]).append(f", {row['phase']} ({row['channel']})", style="dim")
         right.add_row(place, f"{row['pain_points']:,}", _bar(row["hurt"], pains[0]["hurt"], 6, "red"))
     beside = Table.grid(padding=(0, 3))
     beside.add_row(left, right)

@@ -1,5 +1,6 @@
 """What the demo sends: documented Stripe events moved to now, the real client, and a proof that is one."""
 
+import io
 import json
 import subprocess
 import sys
@@ -10,10 +11,14 @@ from itertools import combinations
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from desireline import demo_proof, demo_stripe
+from desireline.demo import Context, run_demo
 from desireline.demo_client import Errand, ErrandDone
 from desireline.demo_senders import client_calls, expected
+from desireline.ports import free_port
+from desireline.running import Child, Running, Urls
 from ingest.simulator import past_traffic
 
 NOW = 1_772_000_000_000
@@ -161,3 +166,38 @@ def test_what_is_expected_counts_copies_as_arrivals_and_not_as_touchpoints() -> 
     plain = msgspec.structs.replace(past_traffic(200, now=NOW), late_share=0.0, duplicate_share=0.0)
     assert expected(plain)[0] > expected(plain)[1]  # identifications
     assert coming > touchpoints > 500
+
+
+def running(collector: str) -> Running:
+    """A pipeline whose collector is there, and nothing else is."""
+    urls = Urls(
+        pages="",
+        collector=collector,
+        warehouse="",
+        warehouse_reader=f"http://reader@127.0.0.1:{free_port()}/desireline",
+        broker="",
+    )
+    return Running(
+        data_dir=".",
+        supervisor=Child("up", 0, 0.0),
+        urls=urls,
+        write_keys={"key": "demo"},
+        stripe_secret="whsec_x",
+    )
+
+
+def failing(pipeline: Running) -> str:
+    """What the demo says when it fails on that pipeline."""
+    said = io.StringIO()
+    assert run_demo(Context(pipeline, Console(file=said, width=200)), once=True) == 1
+    return said.getvalue()
+
+
+def test_the_demo_names_a_collector_that_does_not_answer() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert f"the demo failed: the collector at {url} does not answer" in failing(running(url))
+
+
+@pytest.mark.parametrize("receiver", [401], indirect=True)
+def test_the_demo_names_the_event_that_was_not_accepted(receiver: Receiver) -> None:
+    assert "Stripe's invoice.sent was not accepted: 401" in failing(running(receiver.url))
