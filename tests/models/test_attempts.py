@@ -60,6 +60,11 @@ CASES = {
         "0m add_to_cart, 1m checkout_started, 2m purchase",
         "9d", "t1 cart completed@2m!t3, t2 checkout completed@2m!t3",
     ),
+    "an abandoned one waits for its recovery beside one of the journey before": (
+        "0m call_queued, 30m subscription_cancelled, 60m call_queued, 61m call_abandoned, 62m call_queued, "
+        "63m call_answered", "0m",
+        "t1 call open, t3 call abandoned@61m>63m!t4, t5 call completed@63m!t6",
+    ),
     "completion before opening at one time": ("5m purchase, 5m add_to_cart", "5m", "t2 cart open"),
     "equal times go by id": ("5m add_to_cart, 5m purchase", "5m", "t1 cart completed@5m!t2"),
 }  # fmt: skip

@@ -29,6 +29,10 @@ CASES = {
         "0m call_queued/x, 1m call_abandoned/x",
         "4d", "t2", DropOff(3 * DAY + 60_000, None, "abandonment", "t1"),
     ),
+    "nor one of another journey": (
+        "0m call_queued, 1m subscription_cancelled, 2m call_abandoned", "4d",
+        "t3", DropOff(3 * DAY + 120_000),
+    ),
     "no abandonment by silence, which it is itself": ("0m checkout_started", "2d", "t1", DropOff(DAY)),
 }  # fmt: skip
 
