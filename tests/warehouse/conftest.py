@@ -1,0 +1,25 @@
+"""Two ways into the warehouse of the test run: asking, and loading."""
+
+from collections.abc import Iterator
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from sqlalchemy import Engine
+
+from warehouse import connect
+from warehouse.connection import client
+
+
+@pytest.fixture(scope="module")
+def asked(warehouse: str) -> Iterator[Engine]:
+    """A connection for analyses."""
+    engine = connect(warehouse)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def loader(warehouse: str) -> Iterator[Client]:
+    """A client that writes rows."""
+    with client(warehouse) as made:
+        yield made

@@ -1,0 +1,207 @@
+"""The try that each customer is counted with: how deep it went, when it reached each step; as SQL.
+
+A touchpoint becomes a number: its time in ms, then a bit for every step that it takes. A customer is an
+array of such numbers, sorted, and a funnel is some passes over these arrays, for all customers at once:
+
+*Ordered.* `entry_k[i]` is the latest entry from which step k is reached at touchpoint i within the window,
+0 if it is from none. It is the best `entry_(k-1)` before i; and since a later touchpoint never has an earlier
+entry, that is the last one that is not 0. A touchpoint follows only those before it in the array, so it
+never takes two steps. Of equal times the one for the earlier step stands first, so that either order of them
+will do.
+
+*Strict.* The same; but step k − 1 must be the very touchpoint before.
+
+*Any.* `next_k[i]` is the first time from touchpoint i on that step k is taken. Those within the window after
+an entry, in their order, are its levels.
+
+Where touchpoints of one time could take several steps each, no order of them need be right for all levels.
+Such customers are left to `warehouse.ties`; there are none unless two steps overlap.
+"""
+
+from dataclasses import dataclass
+
+STEP_BITS = 20
+_STEPS_TAKEN = (1 << STEP_BITS) - 1
+_LOWEST = "bitAnd({0}, bitNot({0}) + 1)"
+_BEFORE = "arrayPushFront(arrayPopBack({}), 0)"
+_AFTER = "arrayPushBack(arrayPopFront({}), 0)"
+
+
+@dataclass(frozen=True)
+class Customers:
+    """Where customers come from. `sql` gives a row for each that has a touchpoint which takes a step:
+
+    `keys`: time << 20 | steps taken, of touchpoints in the order (occurred_at, id) where the order is strict;
+    `excluded`: times of what is excluded; `entry_values`: (time, value of the breakdown) of what may be an
+    entry.
+    """
+
+    sql: str
+    valued: bool  # there is a breakdown
+    excluding: bool  # something is excluded
+
+
+@dataclass(frozen=True)
+class Tries:
+    """A funnel of `last` steps. `overlapping`: a touchpoint may take one of several. `entry`: SQL condition
+    on an entry's time t; `window`: SQL of its length, ms.
+    """
+
+    customers: Customers
+    last: int
+    order: str  # ordered, strict, any
+    overlapping: bool
+    entry: str
+    window: str
+
+    def sql(self) -> str:
+        """A row per counted customer: value, level, times (UTC ms, one per level), latest_entry (UTC ms)."""
+        walked = {"ordered": self._ordered, "strict": self._strict, "any": self._any}[self.order]()
+        value = "''"
+        if self.customers.valued:
+            value = "arrayMin(arrayMap(e -> e.2, arrayFilter(e -> e.1 = times[1], entry_values)))"
+        return f"select {value} as value, level, times, latest_entry from ({walked})"  # noqa: S608
+
+    def left_out(self) -> str | None:
+        """SQL for who is left out of `sql`: keys, excluded, entry_values. None: nobody can be."""
+        if not self.overlapping or self.order == "strict":
+            return None
+        return f"select sorted, excluded, entry_values from ({self._arrays()}) where beyond_order"  # noqa: S608
+
+    def _arrays(self) -> str:
+        """`ts`: times, `taken`: steps taken at each, `entries`: the times that may be entries, else 0."""
+        return f"""
+            select {"keys" if self.order == "strict" else "arraySort(keys)"} as sorted,
+                   excluded, entry_values,
+                   arrayMap(k -> bitShiftRight(k, {STEP_BITS}), sorted) as ts,
+                   arrayMap(k -> bitAnd(k, {_STEPS_TAKEN}), sorted) as taken,
+                   arrayMap((t, m) -> if({self._enters()}, t, 0), ts, taken) as entries,
+                   arrayMax(entries) as latest_entry,
+                   {self._beyond_order()} as beyond_order
+            from ({self.customers.sql})"""  # noqa: S608
+
+    def _enters(self) -> str:
+        takes_first = "m != 0" if self.order == "any" else "bitAnd(m, 1) != 0"
+        return f"{takes_first} and {self.entry}"
+
+    def _beyond_order(self) -> str:
+        if not self.overlapping or self.order == "strict":
+            return "0"
+        if self.order == "any":
+            return "arrayExists(m -> bitCount(m) > 1, taken)"
+        # two touchpoints of one time may stand in this order for every funnel if each takes a run of
+        # neighbouring steps, and the run of the second neither begins nor ends before that of the first;
+        # that it does not end before it follows from their being sorted
+        runs = " and ".join(f"bitAnd({m} + {_LOWEST.format(m)}, {m}) = 0" for m in "mn")
+        return (
+            f"arrayExists((t, m, u, n) -> t = u and m != n and not ({runs} and {_LOWEST.format('m')} <="
+            f" {_LOWEST.format('n')}), ts, taken, {_AFTER.format('ts')}, {_AFTER.format('taken')})"
+        )
+
+    def _entered(self) -> str:
+        """The customers with an entry, and `entry_k` for every step k."""
+        passes = ["entries as entry_1"]
+        for k in range(2, self.last + 1):
+            before = f"entry_{k - 1}" if self.order == "strict" else f"arrayFill(e -> e > 0, entry_{k - 1})"
+            passes.append(
+                f"arrayMap((t, m, e) -> if({_bit(k)} and e > 0 and t - e <= {self.window}, e, 0),"
+                f" ts, taken, {_BEFORE.format(before)}) as entry_{k}"
+            )
+        return f"""
+            select ts, taken, excluded, entry_values, latest_entry, {", ".join(passes)}
+            from ({self._arrays()}) where latest_entry > 0 and not beyond_order"""  # noqa: S608
+
+    def _deepest(self) -> str:
+        """Of each its `level`, and as `reached` the entries by which touchpoints reach it."""
+        levels = range(self.last, 1, -1)
+        level = ", ".join(f"arrayExists(e -> e > 0, entry_{k}), {k}" for k in levels)
+        reached = ", ".join(f"level = {k}, entry_{k}" for k in levels)
+        single = self.last == 1
+        return f"""
+            select ts, taken, excluded, entry_values, latest_entry,
+                   {"1" if single else f"multiIf({level}, 1)"} as level,
+                   {"entry_1" if single else f"multiIf({reached}, entry_1)"} as reached
+            from ({self._entered()})"""  # noqa: S608
+
+    def _chosen(self) -> str:
+        """`entry` of the try that is completed first, begun as late as that allows."""
+        if self.customers.excluding:
+            return self._chosen_of_those_not_spoiled()
+        return f"""
+            select *, arrayMin(arrayFilter((t, e) -> e > 0, ts, reached)) as completed,
+                   arrayMax(arrayFilter((e, t) -> t = completed, reached, ts)) as entry
+            from ({self._deepest()})"""  # noqa: S608
+
+    def _chosen_of_those_not_spoiled(self) -> str:
+        """The same among the deepest tries that nothing excluded spoils; who has none is not counted.
+
+        From the end to the beginning, `done_k[i]`: when a try that takes step k at i first reaches its level.
+        """
+        passes = []
+        for k in range(self.last, 0, -1):
+            after = "ts" if k == self.last else _AFTER.format(f"arrayReverseFill(d -> d > 0, done_{k + 1})")
+            done = "t" if k == self.last else f"if(level = {k}, t, d)"
+            takes = f"level >= {k} and {_bit(k)}"
+            passes.append(f"arrayMap((t, m, d) -> if({takes}, {done}, 0), ts, taken, {after}) as done_{k}")
+        begins = f"{self._enters()} and d > 0 and d - t <= {self.window}"
+        end = f"if(level = {self.last}, one.1, one.3 + {self.window})"
+        tries = (
+            "arraySort(arrayFilter(one -> one.1 > 0"
+            f" and not arrayExists(x -> x > one.3 and x < {end}, excluded),"
+            f" arrayMap((t, m, d) -> (if({begins}, d, 0), -toInt64(t), t), ts, taken, done_1)))"
+        )
+        return f"""
+            select *, {tries} as whole, whole[1].1 as completed, whole[1].3 as entry
+            from (select *, {", ".join(passes)} from ({self._deepest()}))
+            where notEmpty(whole)"""  # noqa: S608
+
+    def _ordered(self) -> str:
+        places = ["arrayFirstIndex((t, m) -> t = entry and bitAnd(m, 1) != 0, ts, taken) as place_1"]
+        for k in range(2, self.last + 1):
+            places.append(
+                f"if(level < {k}, 0, arrayFirstIndex((m, i) -> i > place_{k - 1} and {_bit(k)},"
+                f" taken, arrayEnumerate(taken))) as place_{k}"
+            )
+        times = ", ".join(f"ts[place_{k}]" for k in range(1, self.last + 1))
+        return f"""
+            select level, latest_entry, entry_values, arraySlice([{times}], 1, level) as times
+            from (select *, {", ".join(places)} from ({self._chosen()}))"""  # noqa: S608
+
+    def _strict(self) -> str:
+        return f"""
+            select level, latest_entry, entry_values,
+                   arrayLastIndex((t, e) -> t = completed and e = entry, ts, reached) as last_place,
+                   arraySlice(ts, last_place - level + 1, level) as times
+            from ({self._chosen()})"""  # noqa: S608
+
+    def _any(self) -> str:
+        passes = [
+            f"arrayReverseFill(n -> n > 0, arrayMap((t, m) -> if({_bit(k)}, t, 0), ts, taken)) as next_{k}"
+            for k in range(1, self.last + 1)
+        ]
+        names = [f"n{k}" for k in range(1, self.last + 1)]
+        nexts = ", ".join(f"next_{k}" for k in range(1, self.last + 1))
+        whole = f"if(length(run) = {self.last}, run[-1], run[1] + {self.window})"
+        return f"""
+            select length(run) as level, latest_entry, entry_values, run as times
+            from (
+                select latest_entry, entry_values,
+                       arraySort(run -> (-length(run), run[-1], -toInt64(run[1])), arrayFilter(
+                           run -> notEmpty(run)
+                               and not arrayExists(x -> x > run[1] and x < {whole}, excluded),
+                           arrayMap((e, {", ".join(names)}) -> if(e = 0, [], arraySort(arrayFilter(
+                               n -> n > 0 and n - e <= {self.window}, [{", ".join(names)}]
+                           ))), entries, {nexts})
+                       )) as runs,
+                       runs[1] as run
+                from (
+                    select ts, taken, excluded, entry_values, latest_entry, entries, {", ".join(passes)}
+                    from ({self._arrays()}) where latest_entry > 0 and not beyond_order
+                )
+                where notEmpty(runs)
+            )"""  # noqa: S608
+
+
+def _bit(k: int) -> str:
+    """SQL: whether `m` takes step k."""
+    return f"bitAnd(m, {1 << (k - 1)}) != 0"
