@@ -14,7 +14,7 @@ import msgspec
 from ingest.simulation.customers import live
 from ingest.simulation.incidents import Incident
 from ingest.simulation.sender import Arrival, Door, Sender, Sent
-from ingest.simulation.world import DAY, HOUR, MINUTE, SECOND, Strand, World
+from ingest.simulation.world import BUSIEST, DAY, HOUR, MINUTE, SECOND, Strand, World
 
 _CALLS_IN_FIRST_MINUTES = 3.5
 
@@ -150,7 +150,9 @@ def _newcomers(world: World, traffic: Traffic) -> Iterator[tuple[int, Strand]]:
     for number in count():
         if number == traffic.customers:
             return
-        at += world.chance.expovariate(1.0) * gap / world.busy(int(at))
+        at += world.chance.expovariate(1.0) * gap / BUSIEST
+        while not world.happens(world.busy(int(at)) / BUSIEST):
+            at += world.chance.expovariate(1.0) * gap / BUSIEST
         customer, strand = live(
             world, number, int(at), phone if world.happens(traffic.shared_phone_share) else None
         )

@@ -28,7 +28,8 @@ _WEEK = tuple(day * hour for day in _DAYS for hour in _HOURS)
 _MEAN = sum(_WEEK) / len(_WEEK)
 BUSY = tuple(weight / _MEAN for weight in _WEEK)
 """How busy each hour of the week is, from Monday 00:00 UTC; 1 is the mean."""
-_BUSIEST = max(BUSY)
+BUSIEST = max(BUSY)
+"""How busy the busiest hour is."""
 _THURSDAY = 3  # 1970-01-01 was one
 
 
@@ -88,7 +89,7 @@ class World:
     def later(self, at: int, mean_ms: float) -> int:
         """When a person comes back who stays away for about `mean_ms`: at an hour when people do."""
         at += self.about(mean_ms)
-        while not self.steady and self.random() * _BUSIEST > BUSY[hour_of_week(at)]:
+        while not self.steady and self.random() * BUSIEST > BUSY[hour_of_week(at)]:
             at += self.moment(90 * MINUTE)
         return at
 

@@ -221,3 +221,17 @@ def test_what_is_wrong_with_an_incident_is_said(text: str, said: str) -> None:
 def test_an_incident_ends_just_before_its_end() -> None:
     world = World(1, 0, (Incident("queue_jam", 10, 20),))
     assert [world.incident("queue_jam", t) for t in (9, 10, 19, 20)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("customers", [200, 2_000])
+@pytest.mark.parametrize("steady", [True, False])
+def test_half_of_the_customers_have_come_by_the_middle_however_many_there_are(
+    customers: int, steady: bool
+) -> None:
+    asked = traffic(customers, steady=steady, until_at=None)
+    first: dict[str, int] = {}
+    for d in arrivals(asked):
+        if d.call["type"] == "page":
+            first.setdefault(d.call["anonymousId"].split("-")[2], at(d))
+    early = sum(came < asked.start_at + SPAN / 2 for came in first.values())
+    assert 0.37 < early / len(first) < 0.6
