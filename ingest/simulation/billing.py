@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ingest.simulation.customer import Customer
-from ingest.simulation.world import DAY, HOUR, MINUTE, STRIPE, Happening, World
+from ingest.simulation.world import DAY, HOUR, MINUTE, SECOND, STRIPE, Happening, World
 
 CURRENCY = "eur"
 _API_VERSION = "2026-10-28.endive"
@@ -165,8 +165,10 @@ def subscription(c: Customer, at: int, *, begins: bool) -> Iterator[Happening]:
     plan, cents, cycle = world.pick(_PLANS)
     name = f"sub_{world.serial()}"
     if begins:
-        # Stripe says it twice, by the subscription and by its first invoice; we listen to the invoices
-        yield paid(world, at, invoice(c, at, cents, subscription=name, first=True))
+        yield event(
+            world, at, "customer.subscription.created", _subscribed(c, name, at, plan, cents, "active")
+        )
+        yield paid(world, at + 2 * SECOND, invoice(c, at, cents, subscription=name, first=True))
         at += cycle
     while True:
         bill = invoice(c, at, cents, subscription=name)
@@ -177,7 +179,7 @@ def subscription(c: Customer, at: int, *, begins: bool) -> Iterator[Happening]:
             yield declined(world, at, bill, retry_at if tries < _RETRIES_AT_MOST else None)
             if tries == _RETRIES_AT_MOST:
                 ended = _subscribed(c, name, at, plan, cents, "canceled", reason="payment_failed")
-                yield event(world, at + 5000, "customer.subscription.deleted", ended)
+                yield event(world, at + 5 * SECOND, "customer.subscription.deleted", ended)
                 return
             at = retry_at
         yield paid(world, at, bill)

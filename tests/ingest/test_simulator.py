@@ -104,7 +104,7 @@ def test_all_that_customers_do_occurs(month: list[Arrival]) -> None:
         "chat_answered", "chat_abandoned", "chat_resolved", "csat_submitted", "nps_submitted",
         "Product Reviewed",
         "referral_sent", "refund_requested", "invoice.paid", "invoice.sent", "invoice.payment_failed",
-        "customer.subscription.updated", "customer.subscription.deleted", "checkout.session.completed",
+        "customer.subscription.created", "customer.subscription.deleted", "checkout.session.completed",
         "charge.refunded",
     }  # fmt: skip
     assert wanted <= occurring.keys()
