@@ -10,7 +10,7 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?=
 UV ?= uv
 
-.PHONY: demo test bench lock browser
+.PHONY: demo test bench reference lock browser
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready-to-run
@@ -25,6 +25,9 @@ test: $(VENV)/.ready-to-test browser
 
 bench: $(VENV)/.ready-to-run
 	$(BIN)/python -m benchmarks
+
+reference: $(VENV)/.ready-to-run
+	$(BIN)/python -m desireline.reference > docs/reference.md
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

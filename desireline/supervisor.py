@@ -186,7 +186,7 @@ class Supervisor:
                 remedy="Set DESIRELINE_WRITE_KEYS=KEY=NAME.",
             )
         ports = {name: getattr(given, name) or free_port() for name in PORT_OPTIONS}
-        warehouse = f"{LOCAL}:{ports['warehouse_port']}/desireline"
+        place = f"{LOCAL}:{ports['warehouse_port']}/desireline"
         password = f":{given.warehouse_password}" if given.warehouse_password else ""
         default = Settings()
         return msgspec.structs.replace(
@@ -194,8 +194,8 @@ class Supervisor:
             **ports,
             data_dir=str(self.folder.path),
             bootstrap_servers=f"{LOCAL}:{ports['broker_port']}",
-            warehouse_url=f"http://default{password}@{warehouse}",
-            warehouse_reader_url=f"http://reader{password}@{warehouse}",
+            warehouse_url=f"http://default{password}@{place}",
+            warehouse_reader_url=f"http://reader{password}@{place}",
             replication_factor=1,
             write_keys=given.write_keys or {LOCAL_WRITE_KEY: "local"},
             stripe_secret=given.stripe_secret or ("" if beyond else LOCAL_STRIPE_SECRET),
