@@ -16,9 +16,6 @@ from warehouse.views import View
 
 _dialect = ClickHouseDialect()
 _CLUSTER = re.compile(r"[A-Za-z_][\w-]*|\{\w+\}")
-# what a row's shard is a function of: rows of one key must meet in one shard to replace each other
-SHARDING_KEYS = {"identity_rows": "identifier", "watermarks": "partition", "migrations": "number"}
-_DEFAULT_SHARDING_KEY = "cityHash64({key})"
 
 
 class ClusterNameError(DesirelineError):
@@ -65,14 +62,20 @@ def create_table(table: Table, cluster: str | None = None) -> str:
     )
 
 
+def sharding_key(table: Table) -> tuple[str, ...]:
+    """What a row's shard is a function of: its whole key, since rows of one key must meet to be replaced."""
+    key = re.search(r"ORDER BY (?:\(([^)]*)\)|(\w+))", str(CreateTable(table).compile(dialect=_dialect)))
+    if key is None:
+        raise ValueError(f"table {table.name} has no key")
+    return tuple(column.strip() for column in (key[1] or key[2]).split(","))
+
+
 def _distributed(table: Table, cluster: str) -> str:
-    key = SHARDING_KEYS.get(table.name)
-    first = [c.name for c in table.c][: 4 if table.name in ("bucket_places", "row_places") else 2]
-    sharding = f"cityHash64({key})" if key else _DEFAULT_SHARDING_KEY.format(key=", ".join(first))
     return (
         f"CREATE TABLE IF NOT EXISTS {DATABASE}.{table.name} ON CLUSTER '{cluster}'"
         f" AS {DATABASE}.{table.name}_local"
-        f" ENGINE = Distributed('{cluster}', {DATABASE}, {table.name}_local, {sharding})"
+        f" ENGINE = Distributed('{cluster}', {DATABASE}, {table.name}_local,"
+        f" cityHash64({', '.join(sharding_key(table))}))"
     )
 
 
