@@ -1,5 +1,6 @@
 """An answer: a DataFrame that knows the SQL it came from and up to when it is true."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pandas as pd
 from clickhouse_connect.cc_sqlalchemy.dialect import ClickHouseDialect
 from clickhouse_connect.driver.binding import finalize_query
-from sqlalchemy import Engine, Executable, Select, TextClause, func, select
+from sqlalchemy import CursorResult, Engine, Executable, Select, TextClause, func, select
+from sqlalchemy.types import NullType
 
 from models.errors import DesirelineError
 from warehouse.schema import watermarks
@@ -54,9 +56,10 @@ def ask(
     with connection.connect() as asking:
         result = asking.execute(statement, values)
         names = list(result.keys())
+        types = _types(question, result)
         rows = [tuple(row) for row in result]
     frame = pd.DataFrame(
-        {name: _column([row[i] for row in rows]) for i, name in enumerate(names)}, columns=names
+        {name: _column([row[i] for row in rows], types[i]) for i, name in enumerate(names)}, columns=names
     )
     return answer(frame, _said(question, values), up_to)
 
@@ -90,10 +93,30 @@ def answer(frame: pd.DataFrame, said: str, watermark: datetime | None) -> Answer
     return made
 
 
-def _column(values: list[Any]) -> Any:
-    if values and any(isinstance(value, datetime) for value in values):
-        return pd.to_datetime(pd.Series(values), utc=True)
-    return values
+def _types(question: Select[Any] | TextClause, result: CursorResult[Any]) -> list[str]:
+    """ClickHouse's types of the columns; '' where neither the answer nor the question says one."""
+    said = [str(column[1] or "") for column in result.cursor.description] if result.cursor else []
+    if isinstance(question, Select):
+        # an answer without rows comes without types
+        asked = [
+            "" if isinstance(column.type, NullType) else str(column.type.compile(dialect=_dialect))
+            for column in question.selected_columns
+        ]
+        return [a or b for a, b in zip(said, asked, strict=True)]
+    return said
+
+
+def _column(values: list[Any], type_: str) -> "pd.Series[Any]":
+    """Values of one column: text str, whole numbers int64 (float64 where some are missing), instants UTC."""
+    if type_.startswith(("DateTime", "Nullable(DateTime")):
+        return pd.to_datetime(pd.Series(values, dtype=object), utc=True).astype("datetime64[ms, UTC]")
+    if type_ in ("String", "LowCardinality(String)"):
+        return pd.Series(values, dtype="str")
+    if re.fullmatch(r"U?Int\d+|INTEGER", type_):
+        return pd.Series(values, dtype="int64")
+    if re.fullmatch(r"(Nullable\()?(U?Int|Float)\d+\)?|FLOAT", type_):
+        return pd.Series(values, dtype="float64")
+    return pd.Series(values) if values else pd.Series(values, dtype=object)
 
 
 def utc(at: datetime) -> datetime:

@@ -1,0 +1,475 @@
+"""Each analysis on rows small enough to count by hand; and the two ways to one answer agree."""
+
+# ruff: noqa: E501  a case is a line
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pandas as pd
+import pytest
+from clickhouse_connect.driver.client import Client
+from sqlalchemy import Engine, text
+
+from models.journey_model import default_model
+from tests.warehouse.stories import (
+    EPOCH_MS,
+    MINUTE_MS,
+    Told,
+    empty,
+    insert,
+    load,
+    moment,
+    set_watermark,
+    story,
+)
+from warehouse import (
+    alerts,
+    conversion,
+    customers,
+    drop_offs,
+    journey_map,
+    pain_points,
+    rejected,
+    status,
+    summary,
+)
+from warehouse.aggregates import Aggregates
+from warehouse.answer import QuestionError, ask
+from warehouse.statistics import wilson
+from warehouse.writer import Writer
+
+PHASES = default_model().phases
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def emptied(loader: Client) -> Client:
+    empty(loader)
+    return loader
+
+
+def rows(answer: pd.DataFrame, *names: str) -> list[tuple[Any, ...]]:
+    """The rows as plain tuples, of these columns or of all."""
+    chosen = answer[list(names)] if names else answer
+    return [
+        tuple(None if value != value else value for value in row) for row in chosen.itertuples(index=False)
+    ]
+
+
+def journey(customer: str, at: int, phases: str, **fields: Any) -> dict[str, Any]:
+    """A journey that walks through phases, given by their first letters, a minute each."""
+    names = [next(name for name in PHASES if name.startswith(letter)) for letter in phases]
+    ats = [at + n * MINUTE_MS for n in range(len(names))]
+    return {
+        "started_on": moment(at).date(), "id": f"{customer}{at}", "started_at": moment(at), "version": 1,
+        "journey_id": f"j-{customer}{at}", "customer_id": customer, "ended_at": moment(ats[-1]),
+        "ats": [moment(one) for one in ats], "types": ["view"] * len(ats), "channels": ["web"] * len(ats),
+        "touchpoint_ids": [f"{customer}{one}" for one in ats], "phases": names, "current_phase": names[-1],
+        "campaign_first": "", "persona": "", "drop_off_at": None, "drop_off_phase": "", "converted_at": None,
+        **fields,
+    }  # fmt: skip
+
+
+def lost_in(phase: str) -> dict[str, Any]:
+    return {"drop_off_at": moment(EPOCH_MS + DAY_MS), "drop_off_phase": phase}
+
+
+# the rule                                         the journey's way   entered phase → forward, back, lost, open
+WAYS = {
+    "who is in a phase is open":                  ("A", {}, {"Awareness": (0, 0, 0, 1)}),
+    "who fell silent is lost":                    ("A", lost_in("Awareness"), {"Awareness": (0, 0, 1, 0)}),
+    "who went on is forward":                     ("AC", {}, {"Awareness": (1, 0, 0, 0), "Consideration": (0, 0, 0, 1)}),
+    "whoever skips a phase went on, too":         ("AP", {}, {"Awareness": (1, 0, 0, 0), "Purchase": (0, 0, 0, 1)}),
+    "who went back is no longer open where they came from": ("ACA", {}, {"Awareness": (1, 0, 0, 0), "Consideration": (0, 1, 0, 0)}),
+    "lost is lost in the phase of the silence":   ("AC", lost_in("Consideration"), {"Awareness": (1, 0, 0, 0), "Consideration": (0, 0, 1, 0)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("way", "fields", "expected"), WAYS.values(), ids=WAYS.keys())
+def test_conversion_of_one_journey(
+    asked: Engine, emptied: Client, way: str, fields: dict[str, Any], expected: dict[str, tuple[int, ...]]
+) -> None:
+    insert(emptied, "journey_rows", [journey("ann", EPOCH_MS, way, **fields)])
+    answer = conversion.conversion(asked, by="persona")
+    assert {row[0]: row[1:] for row in rows(answer, "phase", "forward", "back", "lost", "open")} == expected
+    assert answer["entered"].to_list() == [1] * len(expected)
+
+
+def some_journeys() -> list[dict[str, Any]]:
+    ways = ["A", "AC", "ACP", "ACA", "CP", "P", "AR", "ACPRA"]
+    return [
+        journey(
+            f"c{n}",
+            EPOCH_MS + (n % 3) * DAY_MS + n * MINUTE_MS,
+            way,
+            campaign_first=("", "spring")[n % 2],
+            **(lost_in(journey("x", 0, way)["current_phase"]) if n % 4 == 3 else {}),
+            **({"converted_at": moment(EPOCH_MS)} if "P" in way else {}),
+        )
+        for n, way in enumerate(ways * 3)
+    ]
+
+
+@pytest.mark.parametrize("by", ["day", "campaign"])
+def test_conversion_from_the_stored_days_is_that_of_the_journeys(
+    asked: Engine, emptied: Client, by: str
+) -> None:
+    insert(emptied, "journey_rows", some_journeys())
+    Aggregates(emptied, Writer(emptied), PHASES).recompute(0, EPOCH_MS + 100 * DAY_MS)
+    stored = conversion.conversion(asked, by=by)
+    # a bound within a day cannot be answered from whole days
+    counted = conversion.conversion(asked, by=by, since=moment(EPOCH_MS - 1))
+    assert "stage_conversion_1d" in stored.sql()
+    assert "stage_conversion_1d" not in counted.sql()
+    pd.testing.assert_frame_equal(pd.DataFrame(stored), pd.DataFrame(counted))
+
+
+def test_conversion_adds_up_over_days_and_campaigns(asked: Engine, emptied: Client) -> None:
+    insert(emptied, "journey_rows", some_journeys())
+    Aggregates(emptied, Writer(emptied), PHASES).recompute(0, EPOCH_MS + 100 * DAY_MS)
+    totals = [
+        conversion.conversion(asked, by=by).groupby("phase")[["entered", "forward", "lost", "open"]].sum()
+        for by in conversion.BY
+    ]
+    assert all(total.equals(totals[0]) for total in totals)
+
+
+def test_conversion_rates_are_of_those_who_are_decided(asked: Engine, emptied: Client) -> None:
+    ways = [("AC", {}), ("AC", {}), ("A", {}), ("A", lost_in("Awareness"))]
+    insert(
+        emptied,
+        "journey_rows",
+        [journey(f"c{n}", EPOCH_MS, way, **fields) for n, (way, fields) in enumerate(ways)],
+    )
+    answer = conversion.conversion(asked, by="channel")
+    [awareness] = rows(answer[answer["phase"] == "Awareness"], "entered", "open", "forward_rate", "lo", "hi")
+    assert awareness == (4, 1, pytest.approx(2 / 3), *wilson(2, 3))
+    [nobody] = rows(answer[answer["phase"] == "Consideration"], "forward_rate", "lo", "hi")
+    assert nobody == (None, 0.0, 1.0)
+
+
+def test_conversion_of_a_range_holds_its_first_instant_and_not_its_last(
+    asked: Engine, emptied: Client
+) -> None:
+    insert(emptied, "journey_rows", [journey(f"c{n}", EPOCH_MS + n, "A") for n in range(3)])
+    berlin = timezone(timedelta(hours=1))
+    answer = conversion.conversion(
+        asked, since=moment(EPOCH_MS + 1).astimezone(berlin), until=moment(EPOCH_MS + 2)
+    )
+    assert rows(answer, "day", "entered") == [(date(2026, 1, 1), 1)]
+
+
+def test_conversion_by_day_takes_days_of_any_zone_that_begin_at_midnight_utc(
+    asked: Engine, emptied: Client
+) -> None:
+    insert(emptied, "journey_rows", [journey(f"c{n}", EPOCH_MS + n * DAY_MS, "A") for n in range(3)])
+    Aggregates(emptied, Writer(emptied), PHASES).recompute(0, EPOCH_MS + 100 * DAY_MS)
+    berlin = timezone(timedelta(hours=1))
+    bounds = [moment(EPOCH_MS + n * DAY_MS).astimezone(berlin) for n in (1, 2)]
+    assert rows(conversion.conversion(asked, since=bounds[0], until=bounds[1]), "day") == [
+        (date(2026, 1, 2),)
+    ]
+
+
+def test_phases_stand_in_the_order_of_the_journey_model(asked: Engine, emptied: Client) -> None:
+    insert(emptied, "journey_rows", [journey("ann", EPOCH_MS, "RACP")])
+    assert conversion.conversion(asked, by="channel")["phase"].to_list() == list(PHASES[:4])
+    # in another model Retention comes first, so leaving it is no way back
+    other = ("Retention", *(phase for phase in PHASES if phase != "Retention"))
+    answer = conversion.conversion(asked, by="channel", phases=other)
+    assert rows(answer, "phase", "back")[0] == ("Retention", 0)
+
+
+def test_what_conversion_cannot_be_by_is_said(asked: Engine) -> None:
+    with pytest.raises(QuestionError, match="campaign"):
+        conversion.conversion(asked, by="campagne")
+
+
+def test_drop_offs_by_where_and_after_what(asked: Engine, emptied: Client) -> None:
+    at = moment(EPOCH_MS + DAY_MS)
+
+    def silent(id: str, pain: str = "", back: datetime | None = None, channel: str = "web") -> Told:
+        fields = {
+            "drop_off_at": at,
+            "drop_off_pain_kind": pain,
+            "drop_off_recovered_at": back,
+            "channel": channel,
+        }
+        return Told(f"c-{id}", EPOCH_MS, "view", id, fields)
+
+    load(emptied, [silent("1", "loop"), silent("2", "loop"), silent("3", "failure"), silent("4", back=at)])
+    load(emptied, [silent("5", channel="chat")])
+    load(emptied, story("ann", "0 view"))
+    answer = drop_offs.drop_offs(asked)
+    assert rows(
+        answer, "phase", "channel", "type", "drop_offs", "recovered", "recovery_rate", "pain_before"
+    ) == [
+        ("Awareness", "web", "view", 3, 1, 0.25, "loop"),
+        ("Awareness", "chat", "view", 1, 0, 0.0, ""),
+    ]
+    assert len(drop_offs.drop_offs(asked, since=at, until=at + timedelta(milliseconds=1))) == 2
+    assert drop_offs.drop_offs(asked, until=at).empty
+
+
+def test_pain_points_what_hurts_most_comes_first(asked: Engine, emptied: Client) -> None:
+    hurts = [
+        ("ann", ["failure"], [0.5]),
+        ("ann", ["failure", "loop"], [0.75, 0.25]),
+        ("bob", ["failure"], [0.25]),
+    ]
+    told = [
+        Told(customer, EPOCH_MS + n, "view", f"t{n}", {"pain_kinds": kinds, "pain_severities": severities})
+        for n, (customer, kinds, severities) in enumerate(hurts)
+    ]
+    load(emptied, told)
+    assert rows(pain_points.pain_points(asked)) == [
+        ("failure", "Awareness", "web", 3, 2, 0.5, 1.5),
+        ("loop", "Awareness", "web", 1, 1, 0.25, 0.25),
+    ]
+    assert rows(pain_points.pain_points(asked, since=moment(EPOCH_MS + 2)), "pain_points", "hurt") == [
+        (1, 0.25)
+    ]
+
+
+def known(loader: Client) -> None:
+    """Ada, who is known by four names on three channels, and Bob."""
+    ada = "user_id:ada"
+    told = [
+        ("0", "view", "web", ["anonymous_id:x"]),
+        ("1", "call_queued", "voice", ["phone:+442079460123"]),
+        ("2", "login", "web", [ada, "anonymous_id:x"]),
+        ("3", "login", "web", [ada, "anonymous_id:x"]),
+    ]
+    load(
+        loader,
+        [
+            Told(ada, EPOCH_MS + int(n) * MINUTE_MS, type_, n, {"channel": channel, "identifiers": names})
+            for n, type_, channel, names in told
+        ],
+    )
+    load(loader, [Told("email:bob@x.org", EPOCH_MS, "view", "b", {"identifiers": ["email:bob@x.org"]})])
+    owned = [(name, ada) for name in (ada, "anonymous_id:x", "phone:+442079460123", "email:ada@x.org")]
+    insert(
+        loader,
+        "identity_rows",
+        [
+            {
+                "identifier": name,
+                "customer_id": owner,
+                "household_id": owner,
+                "version": 1,
+                "first_linked_at": None,
+            }
+            for name, owner in [
+                *owned,
+                ("email:bob@x.org", "email:bob@x.org"),
+                ("phone:x", "email:bob@x.org"),
+            ]
+        ],
+    )
+    insert(
+        loader,
+        "identification_rows",
+        [
+            {"id": "i1", "at": moment(EPOCH_MS + 9), "kind": "identification", "element": "{}",
+             "identifiers": [ada, "phone:+442079460123"]},
+            {"id": "i2", "at": moment(EPOCH_MS + 8), "kind": "same", "element": '{"reason":"x"}',
+             "identifiers": ["email:ada@x.org", ada]},
+        ],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    ["user_id:ada", "ada", "anonymous_id:x", "phone:+44 20 7946 0123", "email:Ada@X.org", "ada@x.org"],
+)
+def test_a_customer_is_found_by_any_identifier(asked: Engine, emptied: Client, identifier: str) -> None:
+    known(emptied)
+    story = customers.customer(asked, identifier)
+    assert rows(story, "type", "channel") == [
+        ("view", "web"), ("call_queued", "voice"), ("login", "web"), ("login", "web"),
+    ]  # fmt: skip
+    assert len(customers.identifiers(asked, identifier)) == 4
+    assert rows(customers.journeys(asked, identifier), "touchpoints") == [(4,)]
+
+
+def test_how_identifiers_were_joined_is_told(asked: Engine, emptied: Client) -> None:
+    known(emptied)
+    ada, at = "user_id:ada", moment(EPOCH_MS)
+    assert rows(customers.links(asked, "ada")) == [
+        (at + timedelta(milliseconds=8), ada, "email:ada@x.org", "same", 1),
+        (at + timedelta(milliseconds=9), ada, "phone:+442079460123", "identify", 1),
+        (at + timedelta(minutes=2), ada, "anonymous_id:x", "web login", 2),
+    ]
+    assert customers.links(asked, "email:bob@x.org").empty
+
+
+def test_nobody_and_more_than_one_are_said(asked: Engine, emptied: Client) -> None:
+    known(emptied)
+    with pytest.raises(QuestionError, match='nobody goes by "user_id:eve"'):
+        customers.customer(asked, "user_id:eve")
+    with pytest.raises(QuestionError, match='"x" names 2 customers'):
+        customers.customer(asked, "x")
+
+
+def test_a_customer_who_was_merged_into_another_has_nothing_left(asked: Engine, emptied: Client) -> None:
+    load(emptied, [Told("user_id:old", EPOCH_MS, "view", "t")])
+    load(emptied, [Told("user_id:new", EPOCH_MS, "view", "t")], version=2)
+    for owner, version in (("user_id:old", 1), ("user_id:new", 2)):
+        row = {"identifier": "user_id:old", "customer_id": owner, "household_id": owner, "version": version}
+        insert(emptied, "identity_rows", [row])
+    assert rows(customers.customer(asked, "user_id:old"), "customer_id") == [("user_id:new",)]
+
+
+def test_alerts_the_newest_first_each_as_it_stands_now(asked: Engine, emptied: Client) -> None:
+    def alert(id: str, hour: int, version: int, resolved: int | None = None) -> dict[str, Any]:
+        at = None if resolved is None else moment(EPOCH_MS + resolved * 60 * MINUTE_MS)
+        return {
+            "id": id, "kind": "call", "channel": "voice", "opened_at": moment(EPOCH_MS + hour * 60 * MINUTE_MS),
+            "resolved_at": at, "version": version, "attempts": 9, "abandoned": 8, "message": "m",
+        }  # fmt: skip
+
+    insert(emptied, "alert_rows", [alert("a", 1, 1), alert("b", 2, 1), alert("a", 1, 2, 3)])
+    answer = alerts.alerts(asked)
+    assert rows(answer, "id", "abandoned") == [("b", 8), ("a", 8)]
+    assert answer["resolved_at"].isna().to_list() == [True, False]
+    assert str(answer["opened_at"].dt.tz) == "UTC"
+    assert rows(alerts.alerts(asked, open_only=True), "id") == [("b",)]
+    assert rows(alerts.alerts(asked, until=moment(EPOCH_MS + 120 * MINUTE_MS)), "id") == [("a",)]
+
+
+def test_rejected_the_latest_first_and_one_of_them_whole(asked: Engine, emptied: Client) -> None:
+    insert(
+        emptied,
+        "rejected_touchpoint_rows",
+        [
+            {
+                "id": f"r{n}",
+                "received_at": moment(EPOCH_MS + n),
+                "reason": reason,
+                "content": "{",
+                "version": 1,
+            }
+            for n, reason in enumerate(["unreadable", "unreadable", "oversized"])
+        ],
+    )
+    assert rows(rejected.rejected(asked), "id") == [("r2",), ("r1",), ("r0",)]
+    assert rows(rejected.rejected(asked, reason="unreadable", limit=1), "id") == [("r1",)]
+    assert rows(rejected.rejection(asked, "r0"), "content") == [("{",)]
+    assert rejected.rejection(asked, "r9").empty
+
+
+def test_the_summary_counts_what_there_is(asked: Engine, emptied: Client) -> None:
+    known(emptied)
+    [row] = summary.summary(asked).to_dict("records")
+    assert {name: row[name] for name in ("touchpoints", "journeys", "customers", "identifiers")} == {
+        "touchpoints": 5, "journeys": 2, "customers": 2, "identifiers": 6,
+    }  # fmt: skip
+    assert (row["merged_customers"], row["by_channel"]) == (1, {"voice": 1, "web": 4})
+
+
+def test_the_summary_of_nothing_is_zeros(asked: Engine, emptied: Client) -> None:
+    [row] = summary.summary(asked).to_dict("records")
+    assert (row["touchpoints"], row["customers"], row["by_channel"]) == (0, 0, {})
+
+
+def test_status_names_every_table(asked: Engine, emptied: Client) -> None:
+    load(emptied, story("ann", "0 view, 1 buy"))
+    found = dict(rows(status.status(asked), "name", "rows"))
+    assert (found["touchpoint_rows"], found["journey_rows"], found["alert_rows"]) == (2, 1, 0)
+
+
+def test_the_watermark_is_that_of_the_partition_furthest_behind(asked: Engine, emptied: Client) -> None:
+    assert alerts.alerts(asked).watermark is None
+    set_watermark(emptied, EPOCH_MS, EPOCH_MS + 5)
+    # it moves on, and ClickHouse has not merged yet
+    insert(emptied, "watermarks", [{"partition": 0, "watermark": moment(EPOCH_MS + 7)}])
+    assert alerts.alerts(asked).watermark == moment(EPOCH_MS + 5)
+
+
+EVERY = {
+    "alerts": alerts.alerts,
+    "conversion": conversion.conversion,
+    "drop_offs": drop_offs.drop_offs,
+    "pain_points": pain_points.pain_points,
+    "rejected": rejected.rejected,
+}
+
+
+@pytest.mark.parametrize("analysis", EVERY.values(), ids=EVERY.keys())
+def test_of_an_empty_warehouse_every_answer_is_empty_and_has_its_columns(
+    asked: Engine, emptied: Client, analysis: Any
+) -> None:
+    answer = analysis(asked)
+    assert answer.empty
+    assert len(answer.columns) > 5
+
+
+@pytest.mark.parametrize("analysis", EVERY.values(), ids=EVERY.keys())
+def test_a_range_that_holds_nothing_is_said(asked: Engine, analysis: Any) -> None:
+    with pytest.raises(QuestionError, match="holds nothing"):
+        analysis(asked, since=moment(EPOCH_MS), until=moment(EPOCH_MS))
+
+
+@pytest.mark.parametrize("analysis", EVERY.values(), ids=EVERY.keys())
+def test_the_sql_of_an_answer_runs_as_it_is_shown(asked: Engine, emptied: Client, analysis: Any) -> None:
+    answer = analysis(
+        asked, since=datetime(2026, 1, 1, 0, 0, 0, 500_000, UTC), until=datetime(2026, 2, 1, tzinfo=UTC)
+    )
+    emptied.query(answer.sql())
+
+
+def test_values_are_bound_and_never_part_of_the_sql(asked: Engine, emptied: Client) -> None:
+    for nasty in ("'; drop table x; --", "%s %(x)s {x:String} :x", "\\", "`\"'"):
+        assert rejected.rejected(asked, reason=nasty).empty
+        with pytest.raises(QuestionError):
+            customers.customer(asked, nasty)
+        found = ask(asked, text("select :value as value, length(:value) as length"), {"value": nasty})
+        assert rows(found) == [(nasty, len(nasty))]
+
+
+COLUMN_TYPES = {
+    "text": ("'a'", "str"),
+    "text of a dictionary": ("toLowCardinality('a')", "str"),
+    "whole numbers": ("toUInt64(1)", "int64"),
+    "whole numbers, some missing": ("toNullable(toUInt32(1))", "float64"),
+    "fractions": ("toFloat32(1)", "float64"),
+    "instants": ("toDateTime64(1, 3, 'UTC')", "datetime64[ms, UTC]"),
+    "instants, some missing": ("toNullable(toDateTime64(1, 3, 'UTC'))", "datetime64[ms, UTC]"),
+    "truths": ("true", "bool"),
+}
+
+
+@pytest.mark.parametrize(("sql", "dtype"), COLUMN_TYPES.values(), ids=COLUMN_TYPES.keys())
+def test_a_column_has_the_same_dtype_with_rows_and_without(asked: Engine, sql: str, dtype: str) -> None:
+    assert str(ask(asked, text(f"select {sql} as a"))["a"].dtype) == dtype
+    if dtype != "bool":
+        assert str(ask(asked, text(f"select {sql} as a from numbers(0)"))["a"].dtype) == dtype
+
+
+def test_the_journey_map_agrees_with_the_analyses(asked: Engine, emptied: Client) -> None:
+    known(emptied)
+    found = journey_map.journey_map(asked, default_model())
+    [row] = summary.summary(asked).to_dict("records")
+    assert found.touchpoints["touchpoints"].sum() == row["touchpoints"]
+
+
+# the interval as R's prop.test(correct = FALSE) and statsmodels' proportion_confint(method="wilson") give it
+WILSON = {
+    (0, 0): (0.0, 1.0),
+    (0, 10): (0.0, 0.27753),
+    (5, 10): (0.23659, 0.76341),
+    (10, 10): (0.72247, 1.0),
+    (1, 1000): (0.00018, 0.00564),
+}
+
+
+@pytest.mark.parametrize("seen", WILSON, ids=lambda seen: f"{seen[0]} of {seen[1]}")
+def test_wilson(seen: tuple[int, int]) -> None:
+    assert wilson(*seen) == pytest.approx(WILSON[seen], abs=2e-5)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(2, 1), (-1, 1)])
+def test_wilson_refuses_what_cannot_be(successes: int, trials: int) -> None:
+    with pytest.raises(ValueError, match="trials"):
+        wilson(successes, trials)
