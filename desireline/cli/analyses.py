@@ -23,7 +23,9 @@ def funnel(
     ],
     order: Annotated[
         str,
-        typer.Option(help="`ordered`: others may lie between the steps; `strict`: none may."),
+        typer.Option(
+            help="`ordered`: others may lie between the steps; `strict`: none may; `any`: in any order."
+        ),
     ] = "ordered",
     within: Annotated[str, typer.Option(help="Time from the first step to the last, e.g. 30m, 7d.")] = "7d",
     by: Annotated[str | None, typer.Option(help="Split by this field, e.g. channel.")] = None,

@@ -47,7 +47,7 @@ def test_what_is_sent_is_stitched_and_answered_while_running_and_when_stopped(
     one = up().await_ready()
     one.track("ann", "Product Viewed", "Product Added", "Order Completed")
     one.await_touchpoints(3)
-    until(lambda: one.ask("select toInt32(count()) from journeys") == [1], within_s=30, what="the journey")
+    one.await_answer("select toInt32(count()) from journeys", [1])
     running = json.loads(desireline("summary", "--data", one.folder.path, "--format", "json").stdout)
     assert running["touchpoints"] == 3
     assert desireline("reconcile", "--data", one.folder.path, "--wait", "30").returncode == 0
@@ -111,11 +111,7 @@ def test_a_child_that_is_killed_is_started_again_and_nothing_is_lost(name: str, 
     )
     one.await_touchpoints(3, within_s=90)
     # one customer, one journey: what was known before is still known
-    until(
-        lambda: one.ask("select toString(groupArray(length(types))) from journeys") == ["[3]"],
-        within_s=60,
-        what="journey",
-    )
+    one.await_answer("select toString(groupArray(length(types))) from journeys", ["[3]"])
     assert desireline("reconcile", "--data", one.folder.path, "--wait", "30").returncode == 0
     assert f"the {name} was killed" in one.said
 
@@ -131,11 +127,7 @@ def test_restarted_on_the_same_folder_it_goes_on_with_the_same_customers_and_ope
     second.track("ann", "Order Completed", minutes_ago=30)
     second.await_touchpoints(3)
     stitched = "[['product_view','add_to_cart','purchase']]"
-    until(
-        lambda: second.ask("select toString(groupArray(types)) from journeys") == [stitched],
-        within_s=60,
-        what="one journey of three",
-    )
+    second.await_answer("select toString(groupArray(types)) from journeys", [stitched])
     assert second.ask("select toInt32(uniqExact(customer_id)) from touchpoints") == [1]
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -45,7 +46,7 @@ class Up:
         self.folder = DataFolder(data)
         servers = ("port", "collector-port", "warehouse-port", "broker-port", "worker-port")
         ports = [f"--{name}=0" for name in servers]
-        self.output = data.parent / f"{data.name}.out"
+        self.output = Path(tempfile.mkstemp(prefix="up-", suffix=".out", dir=data.parent)[1])
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "desireline", "up", "--data", str(data), *ports, *arguments],
@@ -119,7 +120,17 @@ class Up:
         assert answer.status_code == 200, answer.text
         return [row[0] for row in answer.json()["data"]]
 
+    def await_answer(self, sql: str, answer: list[Any], *, within_s: float = 60) -> None:
+        """Until the warehouse answers so; it may be away meanwhile."""
+
+        def answered() -> bool:
+            try:
+                return self.ask(sql) == answer
+            except httpx.TransportError:
+                return False
+
+        until(answered, within_s=within_s, what=f"{answer} from {sql}")
+
     def await_touchpoints(self, count: int, *, within_s: float = 60) -> None:
         """Until so many are in the warehouse."""
-        question = "select toInt32(count()) from touchpoints"
-        until(lambda: self.ask(question) == [count], within_s=within_s, what=f"{count} touchpoints")
+        self.await_answer("select toInt32(count()) from touchpoints", [count], within_s=within_s)
