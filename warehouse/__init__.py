@@ -4,6 +4,30 @@ from warehouse import connect, funnels
 funnels.funnel(connect(url), ["product_view", "add_to_cart", "purchase"], within="7d", by="channel")
 """
 
-from warehouse.connection import connect
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["connect"]
+if TYPE_CHECKING:
+    from warehouse.connection import connect
+
+__all__ = [
+    "alerts",
+    "connect",
+    "conversion",
+    "customers",
+    "drop_offs",
+    "funnels",
+    "journey_map",
+    "pain_points",
+    "rejected",
+    "status",
+    "summary",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # on first use: the embedded warehouse's server is in this package, and starts sooner without SQLAlchemy
+    if name == "connect":
+        from warehouse.connection import connect
+
+        return connect
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
