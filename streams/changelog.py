@@ -8,7 +8,7 @@ its size.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from aiokafka import AIOKafkaProducer
@@ -22,6 +22,7 @@ from streams import metrics
 from streams.codecs import Entry
 from streams.config import WorkerConfig
 from streams.protocol import Nodes
+from streams.topics import FACTS
 
 log = logging.getLogger(__name__)
 
@@ -143,20 +144,23 @@ class Households(Collection):
                         await asyncio.sleep(0)
             ends = await self._ends()
             committed = await cast(Consumer, self.app.consumer).seek_to_committed()
+            alone = self._config.grace_s <= 0
             for partition, nodes in self.nodes.items():
-                begins = {
-                    topic: committed.get(TP(topic, partition)) or 0 for topic in ends.get(partition, {})
-                }
-                for topic, offset in begins.items():
-                    if committed.get(TP(topic, partition)) is not None:
-                        self.begun(topic, partition, offset)
+                begins: dict[str, int] = {}
+                for topic in self._sources:
+                    at = committed.get(TP(topic, partition))
+                    begins[topic] = at or 0
+                    if at is not None:
+                        self.begun(topic, partition, at)
                 nodes.guard(
-                    ends.get(partition, {}),
+                    {topic: ends[TP(topic, partition)] for topic in self._sources},
                     begins,
+                    said_before=ends[TP(FACTS, partition)] > 0,
                     generation=self.generation,
-                    trusting=partition in self._kept and nodes.trusting,
+                    trusting=alone or (partition in self._kept and nodes.trusting),
                 )
-            self._trusting = asyncio.create_task(self._trust_later())
+            if not alone:
+                self._trusting = asyncio.create_task(self._trust_later())
             self.recovering = False
         except Exception as error:  # Faust would swallow it and go on with half a state
             log.exception("recovery failed")
@@ -171,15 +175,13 @@ class Households(Collection):
             await self._failed(error)
             return
         for partition, nodes in self.nodes.items():
-            nodes.trust(ends.get(partition, {}))
+            nodes.trust({topic: ends[TP(topic, partition)] for topic in self._sources})
 
-    async def _ends(self) -> dict[int, dict[str, int]]:
-        places = [TP(topic, partition) for topic in self._sources for partition in self.nodes]
-        ends: dict[int, dict[str, int]] = {}
-        if places:
-            for tp, end in (await self.app.consumer.highwaters(*places)).items():
-                ends.setdefault(tp.partition, {})[tp.topic] = end or 0
-        return ends
+    async def _ends(self) -> Mapping[TP, int]:
+        topics = (*self._sources, FACTS)
+        return await self.app.consumer.highwaters(
+            *(TP(topic, partition) for topic in topics for partition in self.nodes)
+        )
 
     # --- what a Faust collection must be able to answer ---
 

@@ -230,7 +230,7 @@ _messages = msgspec.msgpack.Decoder(list[Message])
 
 def encode_messages(messages: Sequence[Message]) -> list[bytes]:
     """Records of `journeys.inbox`, as few as the size allows."""
-    return list(_split(list(messages), PART_BYTES))
+    return list(_split(list(messages), PART_BYTES)) if messages else []
 
 
 def decode_messages(value: bytes) -> list[Message]:

@@ -120,6 +120,7 @@ class Nodes:
         ends: Mapping[str, int],
         begins: Mapping[str, int],
         *,
+        said_before: bool = True,
         generation: int = 0,
         trusting: bool = False,
     ) -> None:
@@ -129,7 +130,7 @@ class Nodes:
         until `trust` it may go on handling more, unless `trusting` says that there is none.
         """
         self._guarded = dict(ends)
-        self._full_to = dict(ends)
+        self._full_to = dict(ends) if said_before else {}
         self._next = dict(begins)
         self.generation = generation
         self.trusting = trusting
