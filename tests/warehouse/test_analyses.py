@@ -24,9 +24,11 @@ from tests.warehouse.stories import (
 )
 from warehouse import (
     alerts,
+    connect,
     conversion,
     customers,
     drop_offs,
+    funnels,
     journey_map,
     pain_points,
     rejected,
@@ -445,6 +447,19 @@ def test_a_column_has_the_same_dtype_with_rows_and_without(asked: Engine, sql: s
     assert str(ask(asked, text(f"select {sql} as a"))["a"].dtype) == dtype
     if dtype != "bool":
         assert str(ask(asked, text(f"select {sql} as a from numbers(0)"))["a"].dtype) == dtype
+
+
+def test_a_reader_may_ask_every_question(warehouse: str, emptied: Client) -> None:
+    known(emptied)
+    reading = connect(warehouse.replace("http://", "http://reader:@"))
+    for analysis in (*EVERY.values(), summary.summary, status.status):
+        analysis(reading)
+    for question in (customers.customer, customers.identifiers, customers.journeys, customers.links):
+        question(reading, "ada")
+    for order, exclude in (("ordered", []), ("ordered", ["purchase"]), ("any", ["purchase"]), ("strict", [])):
+        for by in (None, "channel", "queue"):
+            funnels.funnel(reading, ["*", "view", "login"], order=order, exclude=exclude, by=by)
+    reading.dispose()
 
 
 def test_the_journey_map_agrees_with_the_analyses(asked: Engine, emptied: Client) -> None:
