@@ -51,6 +51,7 @@ class Households(Collection):
         self._config = config
         self._sources = sources
         self._failed = failed
+        self._assigned = 1
         self._kept: set[int] = set()  # partitions that stayed with us over the last rebalance
         self._trusting: asyncio.Task[None] | None = None
 
@@ -103,6 +104,7 @@ class Households(Collection):
         follows = generation_id == self.generation + 1
         self._kept = mine & self.nodes.keys() if follows else set()
         self.generation = generation_id
+        self._assigned = len(mine)
         self.nodes = {
             partition: self.nodes[partition] if partition in self._kept else self._new_nodes(partition)
             for partition in sorted(mine)
@@ -121,6 +123,7 @@ class Households(Collection):
             self._config.partitions,
             self._config.model,
             allowed_lateness_ms=self._config.lateness_ms,
+            awake_limit=self._config.awake_elements // max(1, self._assigned),
         )
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
@@ -195,8 +198,8 @@ class Households(Collection):
 
     def _get_key(self, key: Any) -> Any:
         for nodes in self.nodes.values():
-            if key in nodes.households:
-                return nodes.households[key]
+            if (household := nodes.households.get(key)) is not None:
+                return household
         raise KeyError(key)
 
     def _set_key(self, key: Any, value: Any) -> None:

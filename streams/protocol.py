@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from models.fold import Household
 from models.identifier import IdentifierOrder
 from models.journey_model import JourneyModel
 from models.routing import partition_of, routing_key
@@ -29,6 +28,7 @@ from models.watermark import Watermark
 from streams import codecs
 from streams.codecs import Elements, Entry, Link, Message, Passed
 from streams.deadlines import Deadlines
+from streams.roots import Roots
 
 _BEFORE_ALL = -1
 
@@ -54,7 +54,13 @@ class Nodes:
     """
 
     def __init__(
-        self, partition: int, partitions: int, model: JourneyModel, *, allowed_lateness_ms: int | None = None
+        self,
+        partition: int,
+        partitions: int,
+        model: JourneyModel,
+        *,
+        allowed_lateness_ms: int | None = None,
+        awake_limit: int | None = None,
     ) -> None:
         self.partition = partition
         self.partitions = partitions
@@ -62,7 +68,7 @@ class Nodes:
             model.allowed_lateness_ms if allowed_lateness_ms is None else allowed_lateness_ms,
             model.clock_tolerance_ms,
         )
-        self.households: dict[str, Household] = {}  # by root
+        self.households = Roots(model, awake_limit)
         self.parents: dict[str, str] = {}  # alias -> a stronger identifier
         self._left: dict[str, Elements] = {}  # alias -> what it held as a root; a replay sends it again
         self._model = model
@@ -71,11 +77,12 @@ class Nodes:
         self._unsaid: dict[str, None] = {}  # roots with something new, in the order of arrival
         self._full: dict[str, None] = {}  # roots of which everything is to be said
         self._changed: dict[str, None] = {}  # roots whose journey rows wait
-        self._guarded: dict[
-            str, int
-        ] = {}  # topic -> offset below which a predecessor may have handled records
+        # by topic: below which offset a predecessor may have handled records, or said what they caused
+        self._guarded: dict[str, int] = {}
         self._full_to: dict[str, int] = {}
         self._next: dict[str, int] = {}  # topic -> offset of the next record
+        self._loaded: dict[str, list[bytes]] = {}  # node -> entries of elements, until `recovered`
+        self._live = False
         self._watermark_generation = -1
         self.generation = 0
         self.trusting = False
@@ -83,15 +90,15 @@ class Nodes:
     # --- taking over a partition ---
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """An entry of the changelog. None as its value: it was trimmed."""
-        if value is None:
+        """An entry of the changelog. None as its value: it was trimmed.
+
+        Once records are received, entries are our own, or of a predecessor whose records come to us, too.
+        """
+        if value is None or self._live:
             return
         about = codecs.decode_entry_key(key)
         if about.kind == "e":
-            kept = codecs.decode_kept(value)
-            household = self.households.get(about.node) or self._new(about.node)
-            household.add(kept.elements)
-            household.watermark = max(household.watermark, kept.watermark)
+            self._loaded.setdefault(about.node, []).append(value)
         elif about.kind == "p":
             parent = self.parents.get(about.node, about.parent)
             self.parents[about.node] = min(parent, about.parent, key=self._rank)
@@ -107,13 +114,21 @@ class Nodes:
 
         Yields now and then how many households are left, for who has other work to do, too.
         """
-        for node in self.parents.keys() & self.households.keys():
-            self._leave(node)
-        for left, household in zip(range(len(self.households), 0, -1), self.households.values(), strict=True):
-            household.judge(self.watermark.value)
-            self._deadlines.set(household.household_id, household.next_deadline())
-            if left % 256 == 0:
-                yield left
+        while self._loaded:
+            node, entries = self._loaded.popitem()
+            household = self.households.create(node)
+            for entry in entries:
+                kept = codecs.decode_kept(entry)
+                household.add(kept.elements)
+                household.watermark = max(household.watermark, kept.watermark)
+            if node in self.parents:
+                self._leave(node)
+            else:
+                household.judge(self.watermark.value)
+                self._deadlines.set(node, household.next_deadline())
+            if len(self._loaded) % 256 == 0:
+                self.households.rest()
+                yield len(self._loaded)
 
     def guard(
         self,
@@ -132,6 +147,7 @@ class Nodes:
         self._guarded = dict(ends)
         self._full_to = dict(ends) if said_before else {}
         self._next = dict(begins)
+        self._live = True
         self.generation = generation
         self.trusting = trusting
 
@@ -234,6 +250,7 @@ class Nodes:
         for household_id in self._changed:
             said.journeys.extend(self.households[household_id].journey_rows())
         self._full, self._changed = {}, {}
+        self.households.rest()
         said.watermarks[self.partition] = watermark
         return said
 
@@ -250,13 +267,9 @@ class Nodes:
         full = not self.trusting or at.offset < self._full_to.get(at.topic, _BEFORE_ALL)
         return _Handling(self, at, replay, full)
 
-    def _new(self, node: str) -> Household:
-        household = self.households[node] = Household(node, self._model)
-        return household
-
     def _leave(self, node: str) -> Elements | None:
         """A root became an alias: what it held, for its parent."""
-        household = self.households.pop(node, None)
+        household = self.households.pop(node)
         self._unsaid.pop(node, None)
         self._full.pop(node, None)
         self._changed.pop(node, None)
@@ -301,7 +314,7 @@ class _Handling:
             if partition_of(to, nodes.partitions) != nodes.partition:
                 self._send(to, Elements(to, elements, full, watermark))  # a foreign producer's
                 return
-            household = nodes._new(to)
+            household = nodes.households.create(to)
         known = household.identifiers()
         new = household.add(elements)
         if watermark > household.watermark:
@@ -339,7 +352,7 @@ class _Handling:
             return
         if rank(to) < rank(other):
             if to not in nodes.households:
-                nodes._new(to)
+                nodes.households.create(to)
             self._send(other, Link(other, to, full))
             return
         nodes.parents[to] = other

@@ -109,7 +109,7 @@ class Worker:
         self.cluster = cluster
         self.partition = partition
         self.generation = cluster.next_generation()
-        self.nodes = Nodes(partition, cluster.partitions, cluster.model)
+        self.nodes = Nodes(partition, cluster.partitions, cluster.model, awake_limit=cluster.awake_limit)
         for key, value in cluster.changelog[partition]:
             self.nodes.load(key, value)
         for _ in self.nodes.recovered():
@@ -189,6 +189,7 @@ class Cluster:
         self.rng = rng
         self.partitions = partitions
         self.model = model
+        self.awake_limit = rng.choice((None, 0, 10, 30))
         self.warehouse = Warehouse(rng)
         self.stats = dict.fromkeys(("crashes", "zombies", "losses"), 0)
         self._generation = 0

@@ -1,0 +1,86 @@
+"""The households of one partition: those lately touched as objects, the others resting as bytes.
+
+An object takes ten times the memory of its bytes; waking one costs about as much as folding its touchpoints.
+"""
+
+from collections.abc import Iterator
+
+from models.fold import Household
+from models.journey_model import JourneyModel
+
+HOUSEHOLD_WEIGHT = 4
+"""A household without elements takes as much memory as so many elements."""
+
+_LOOK_EVERY = 20
+
+
+class Roots:
+    """Households by root. `awake_limit`: elements that may be held as objects; None: all."""
+
+    def __init__(self, model: JourneyModel, awake_limit: int | None = None) -> None:
+        self._model = model
+        self._limit = awake_limit
+        self._awake: dict[str, Household] = {}  # the one touched last comes last
+        self._resting: dict[str, bytes] = {}
+        self._look_at = 0
+        self._looks = 0
+
+    def __len__(self) -> int:
+        return len(self._awake) + len(self._resting)
+
+    def __contains__(self, root: object) -> bool:
+        return root in self._awake or root in self._resting
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._resting
+        yield from self._awake
+
+    @property
+    def resting(self) -> int:
+        """How many rest."""
+        return len(self._resting)
+
+    def get(self, root: str) -> Household | None:
+        """The household of a root, awake."""
+        household = self._awake.pop(root, None)
+        if household is None:
+            data = self._resting.pop(root, None)
+            if data is None:
+                return None
+            household = Household.decode(data, self._model)
+        self._awake[root] = household
+        return household
+
+    def __getitem__(self, root: str) -> Household:
+        household = self.get(root)
+        if household is None:
+            raise KeyError(root)
+        return household
+
+    def create(self, root: str) -> Household:
+        """A household that was not known."""
+        household = self._awake[root] = Household(root, self._model)
+        return household
+
+    def pop(self, root: str) -> Household | None:
+        """Take a household out."""
+        household = self.get(root)
+        self._awake.pop(root, None)
+        return household
+
+    def rest(self) -> None:
+        """Nothing is owed of any household: let those rest that were not touched lately, beyond the limit."""
+        if self._limit is None:
+            return
+        self._looks += 1
+        if len(self._awake) <= self._look_at and self._looks % _LOOK_EVERY:
+            return
+        weight = sum(household.count + HOUSEHOLD_WEIGHT for household in self._awake.values())
+        if weight > self._limit:
+            for root in list(self._awake):
+                household = self._awake.pop(root)
+                self._resting[root] = household.encode()
+                weight -= household.count + HOUSEHOLD_WEIGHT
+                if weight <= self._limit * 0.9:
+                    break
+        self._look_at = int(len(self._awake) * 1.05)
