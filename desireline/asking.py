@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 _START_PATIENCE_S = 60.0
 _LOCK_PATIENCE_S = 30.0
+_AWAY = (
+    "connection refused",
+    "name or service not known",
+    "no route to host",
+    "timed out",
+    "connection reset",
+)
 
 
 @contextlib.contextmanager
@@ -47,6 +55,8 @@ def said_clearly(url: str) -> Iterator[None]:
     from clickhouse_connect.driver.exceptions import ClickHouseError
     from sqlalchemy.exc import DBAPIError
 
+    # it logs what it raises, too; where nobody listens to logs that would be a second line on the terminal
+    logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
     try:
         yield
     except BrokenPipeError:  # of our own output
@@ -142,15 +152,18 @@ def _await_ping(url: str, child: "subprocess.Popen[bytes]", log: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    first = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return first[0].rstrip(".") if first else type(error).__name__
+    said = str(getattr(error, "orig", None) or error).strip()
+    for reason in _AWAY:  # the client wraps it four times
+        if reason.lower() in said.lower():
+            return f"it does not answer: {reason}"
+    return said.splitlines()[0].rstrip(".") if said else type(error).__name__
 
 
 def _remedy(error: Exception) -> str:
     text = str(error)
     if "UNKNOWN_DATABASE" in text or "UNKNOWN_TABLE" in text:
         return "`desireline warehouse migrate` makes the tables."
-    if "refused" in text or "resolve" in text or "Max retries" in text:
+    if _reason(error).startswith("it does not answer"):
         return "Start it (`desireline up`), or say where it is with DESIRELINE_WAREHOUSE_URL or --data."
     return "The SQL that was asked is shown by the answer's `.sql()`."
 

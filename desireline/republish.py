@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psutil
 
 from desireline import configs, loaded, spooled
 from desireline.progress import Progress, now_ms, write
@@ -43,6 +44,7 @@ _AHEAD = 200  # records of the inbox that may wait for the worker, so that live 
 _LOOK_EVERY_S = 0.25
 _SAY_EVERY_S = 1.0
 _LOST_AFTER_S = 120.0
+_SHARE_FOR_PUTTING_BACK = 0.8  # of the broker's memory
 
 
 def run(settings: Settings) -> None:
@@ -83,16 +85,18 @@ class Republisher:
         self._send_inbox(encode_watermark(*row) for row in self._watermarks())
         self._publish_missing()
         self._send_alerts()
-        self._say(step="archive", to_put_back=self._archived())
-        together: list[Element] = []
         horizon_ms = self._settings.cache_horizon_ms
         if horizon_ms is None:
             horizon_ms = self._model.history_ms
+        self._say(step="archive", to_put_back=self._archived(now_ms() - horizon_ms))
+        together: list[Element] = []
         for past in pasts(self.client, now_ms(), horizon_ms=horizon_ms):
             together += past.elements
             if len(together) >= _TOGETHER:
                 self._put(together)
                 together = []
+                if self._broker_full():
+                    break
         self._put(together)
         self._await_worker(0)
         self._say(step="done", to_put_back=self._progress.put_back, finished_at=now_ms())
@@ -104,10 +108,31 @@ class Republisher:
         ).result_rows
         return [(partition, at) for partition, at in rows if partition < self._settings.partitions and at]
 
-    def _archived(self) -> int:
-        """Touchpoints in the warehouse: at most so many are put back."""
-        count: int = self.client.query("select uniqExact(id) from touchpoint_rows").result_rows[0][0]
+    def _archived(self, since: int) -> int:
+        """About how many touchpoints are to be put back: the rows since then, UTC ms."""
+        count: int = self.client.query(
+            "select count() from touchpoint_rows"
+            " where occurred_at >= fromUnixTimestamp64Milli({since:Int64})",
+            parameters={"since": max(since, 0)},
+        ).result_rows[0][0]
         return count
+
+    def _broker_full(self) -> bool:
+        """Whether putting back more would soon have the broker renewed, and all begin again."""
+        running = self.folder.running()
+        child = next((one for one in running.children if one.name == "broker"), None) if running else None
+        process = child.process() if child else None
+        if process is None:
+            return False
+        limit = self._settings.broker_memory_limit_bytes or psutil.virtual_memory().total // 4
+        if process.memory_info().rss < _SHARE_FOR_PUTTING_BACK * limit:
+            return False
+        log.warning(
+            "the broker is full after %d touchpoints; households quiet for longer are not put back. "
+            "Set DESIRELINE_BROKER_MEMORY_LIMIT_BYTES higher, or DESIRELINE_CACHE_HORIZON_MS lower.",
+            self._progress.put_back,
+        )
+        return True
 
     def _publish_missing(self) -> None:
         """From the confirmed position to what was published; what lies behind that is the publisher's."""

@@ -27,6 +27,7 @@ class SettingsError(DesirelineError):
 
 
 _Duration = Annotated[int, Meta(ge=0)]
+_Size = Annotated[int, Meta(ge=50_000_000)]
 
 
 def _says(sentence: str, **bounds: Any) -> Meta:
@@ -120,8 +121,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     # what `up` starts
     broker_memory_limit_bytes: Annotated[
-        int, _says("memory of the embedded broker from which on it is renewed, bytes", ge=50_000_000)
-    ] = 1_500_000_000
+        _Size | None,
+        _says(
+            "memory of the embedded broker at which it is renewed, bytes; none: a quarter of the machine's"
+        ),
+    ] = None
     query_memory_limit_bytes: Annotated[
         int, _says("memory that one query of the embedded warehouse may take, bytes", ge=100_000_000)
     ] = 4_000_000_000
@@ -291,8 +295,9 @@ def _allowed(name: str) -> str:
         return " or ".join(kind.__args__)
     if kind is dict or getattr(kind, "__origin__", None) is dict:
         return "pairs KEY=NAME with commas between"
-    if _Duration in getattr(kind, "__args__", ()):
-        meta, kind = _meta(_Duration), int
+    for bounded in (_Duration, _Size):
+        if bounded in getattr(kind, "__args__", ()):
+            meta, kind = _meta(bounded), int
     if kind is int:
         if meta.ge is not None and meta.le is not None:
             return f"a whole number from {meta.ge:,} to {meta.le:,}"

@@ -1,7 +1,8 @@
 """`desireline up`: the parts as children of one process, started in order, restarted, ended without a trace.
 
-The embedded broker keeps nothing on disk. When it ends, or is renewed because of its memory, the worker and
-the republisher stop, a new broker gets its topics, and the republisher puts back what the new one lacks; the
+The embedded broker keeps nothing on disk and all in memory: it deletes nothing, whatever a topic's retention
+says, and knows no DeleteRecords. When it ends, or is renewed because of its memory, the worker and the
+republisher stop, a new broker gets its topics, and the republisher puts back what the new one lacks; the
 collector stays, since its spool keeps what is sent meanwhile.
 """
 
@@ -50,7 +51,7 @@ PORT_OPTIONS = {
 
 
 class Part:
-    """One child: how it is started, how one sees that it is ready, and what became of it."""
+    """One child: how it is started, when it is ready, and what became of it."""
 
     def __init__(
         self, name: str, *arguments: str, ready: Callable[[], bool] | None = None, patience_s: float = 60
@@ -321,9 +322,10 @@ class Supervisor:
             try:
                 with self._changing:
                     self._look()
-                    if time.monotonic() > memory_at:
+                    now_and_then = time.monotonic() > memory_at
+                    self._look_at_broker_memory(renew=now_and_then)
+                    if now_and_then:
                         memory_at = time.monotonic() + _MEMORY_EVERY_S
-                        self._look_at_broker_memory()
                         self._shorten_logs()
             except Exception:  # a supervisor that ends takes all with it
                 log.exception("the supervisor's round failed; the next one tries again")
@@ -387,18 +389,20 @@ class Supervisor:
             if process and process.is_running():
                 process.resume()
 
-    def _look_at_broker_memory(self) -> None:
+    def _look_at_broker_memory(self, *, renew: bool) -> None:
         child = self._parts["broker"].child
         process = child.process() if child else None
         if process is None:
             return
         used = process.memory_info().rss
-        if not self._broker_baseline_bytes and self._put_back():
-            self._broker_baseline_bytes = used
-        # what is put back fills a new broker, too: renewing at less than twice that would go round for ever
-        if used > max(self.settings.broker_memory_limit_bytes, 2 * self._broker_baseline_bytes):
-            self.say(f"the broker holds {used / 1e6:,.0f} MB and is renewed")
-            self._renew_broker()
+        if not self._broker_baseline_bytes:
+            # what is put back fills a new one, too: renewing at less than twice that would go round for ever
+            self._broker_baseline_bytes = used if self._put_back() else 0
+        elif renew:
+            limit = self.settings.broker_memory_limit_bytes or psutil.virtual_memory().total // 4
+            if used > max(limit, 2 * self._broker_baseline_bytes):
+                self.say(f"the broker holds {used / 1e6:,.0f} MB and is renewed")
+                self._renew_broker()
 
     def _forget_progress(self) -> None:
         """A new broker: nothing is put back yet, and what it takes when all is put back is learnt anew."""

@@ -15,8 +15,8 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
     """Starts pipelines; whatever the test leaves is ended."""
     started: list[Up] = []
 
-    def start(*arguments: str, data: Path = tmp_path / "data") -> Up:
-        started.append(Up(data, *arguments))
+    def start(*arguments: str, data: Path = tmp_path / "data", **variables: str) -> Up:
+        started.append(Up(data, *arguments, **variables))
         return started[-1]
 
     yield start

@@ -10,7 +10,12 @@ import httpx
 import psutil
 import pytest
 
+from desireline import spooled
 from desireline.progress import read
+from ingest.config import CollectorConfig
+from models.household import verdicts
+from models.journey_model import default_model
+from models.touchpoint import Element
 from tests.desireline.ups import Up, desireline, until
 
 pytestmark = pytest.mark.slow
@@ -155,3 +160,46 @@ def test_what_the_broker_lost_before_the_worker_had_it_is_published_again(up: Up
     assert "1 touchpoints of the spool were published again" in said.sentence
     status = desireline("topics", "status", "--data", second.folder.path)
     assert said.sentence in status.stdout
+
+
+def test_a_broker_that_grew_is_renewed_and_what_stands_is_what_a_batch_gives(up: UpStarter) -> None:
+    one = up(DESIRELINE_BROKER_MEMORY_LIMIT_BYTES="50000000").await_ready()
+    for seed in ("1", "2"):
+        sent = desireline("simulate", "--customers", "900", "--seed", seed, "--data", one.folder.path)
+        assert sent.returncode == 0, sent.stderr
+    until(lambda: "and is renewed" in one.said, within_s=60, what="renewal")
+    reconciled = desireline("reconcile", "--data", one.folder.path, "--wait", "90")
+    assert reconciled.returncode == 0, reconciled.stdout
+    until(lambda: (said := read(one.folder)) is not None and said.step == "done", within_s=60, what="the end")
+    model = default_model()
+    config = CollectorConfig(spool_dir=str(one.folder.spool), bootstrap_servers="", model=model)
+    elements = [element for batch in spooled.batches(config, 0) for element in batch.elements]
+    expected = {
+        (judged.touchpoint.id, judged.verdict.customer_id, judged.verdict.journey_id, judged.verdict.ordinal)
+        for household in households(elements)
+        for judged in verdicts(household, 0, model).touchpoints
+    }
+    said = "select concat(id, '|', customer_id, '|', journey_id, '|', toString(ordinal)) from touchpoints"
+    until(
+        lambda: set(one.ask(said)) == {"|".join(map(str, row)) for row in expected},
+        within_s=30,
+        what="the batch",
+    )
+
+
+def households(elements: list[Element]) -> list[list[Element]]:
+    """The elements by what hangs together through their identifiers."""
+    parents: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while (parent := parents.setdefault(key, key)) != key:
+            key = parent
+        return key
+
+    for element in elements:
+        for identifier in element.identifiers[1:]:
+            parents[root(identifier.key)] = root(element.identifiers[0].key)
+    found: dict[str, list[Element]] = {}
+    for element in elements:
+        found.setdefault(root(element.identifiers[0].key), []).append(element)
+    return list(found.values())

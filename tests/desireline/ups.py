@@ -42,7 +42,7 @@ def desireline(*arguments: str | Path, timeout_s: float = 120) -> subprocess.Com
 class Up:
     """A running `desireline up` on free ports."""
 
-    def __init__(self, data: Path, *arguments: str) -> None:
+    def __init__(self, data: Path, *arguments: str, **variables: str) -> None:
         self.folder = DataFolder(data)
         servers = ("port", "collector-port", "warehouse-port", "broker-port", "worker-port")
         ports = [f"--{name}=0" for name in servers]
@@ -53,7 +53,7 @@ class Up:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
-                env=environment(),
+                env=environment() | variables,
                 start_new_session=True,
             )
 
