@@ -22,6 +22,7 @@ class Roots:
         self._limit = awake_limit
         self._awake: dict[str, Household] = {}  # the one touched last comes last
         self._resting: dict[str, bytes] = {}
+        self.put_to_rest = 0  # weight of all that were; their objects refer to each other in circles
         self._look_at = 0
         self._looks = 0
 
@@ -81,6 +82,7 @@ class Roots:
                 household = self._awake.pop(root)
                 self._resting[root] = household.encode()
                 weight -= household.count + HOUSEHOLD_WEIGHT
+                self.put_to_rest += household.count + HOUSEHOLD_WEIGHT
                 if weight <= self._limit * 0.9:
                     break
         self._look_at = int(len(self._awake) * 1.05)
