@@ -55,8 +55,8 @@ browser: $(VENV)/.ready-to-test
 	else $(BIN)/playwright install chromium; fi \
 	|| { echo "The tests of the pages need a browser. Install chromium, or name one in DESIRELINE_BROWSER." >&2; exit 1; }
 
-# --universal: one file for every platform; no address of a registry is recorded
-LOCK = $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 pyproject.toml
+# LOCK_ARGS=--upgrade takes newer versions, too. --universal: one file for every platform; no address of a registry is recorded
+LOCK = $(UV) pip compile --quiet $(LOCK_ARGS) --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11 pyproject.toml
 
 lock:
 	$(LOCK) --group build -o requirements.lock

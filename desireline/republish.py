@@ -29,7 +29,7 @@ from models.alerts import Alert
 from models.touchpoint import Clock, Element
 from streams.alert import seeds
 from streams.protocol import InboxRecord, encode_put_back, encode_watermark
-from streams.topics import ABANDONMENT, INBOX, LARGEST_MESSAGE_BYTES, topic_status
+from streams.topics import ABANDONMENT, FACTS, INBOX, LARGEST_MESSAGE_BYTES, topic_status
 from warehouse.archive import pasts
 from warehouse.connection import client
 
@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 
 CONFIRM_EVERY_S = 30.0
 _TOGETHER = 2_000  # elements that are packed together: several households share a record
-_AHEAD = 200  # records of the inbox that may wait for the worker, so that live ones wait no longer than these
+_AHEAD = 24  # records that may wait, so that a live touchpoint waits no longer than these take
+_FACTS_UNDER_WAY = 16
 _LOOK_EVERY_S = 0.25
 _SAY_EVERY_S = 1.0
 _LOST_AFTER_S = 120.0
@@ -111,7 +112,7 @@ class Republisher:
     def _archived(self, since: int) -> int:
         """About how many touchpoints are to be put back: the rows since then, UTC ms."""
         count: int = self.client.query(
-            "select count() from touchpoint_rows"
+            "select uniq(id) from touchpoint_rows"
             " where occurred_at >= fromUnixTimestamp64Milli({since:Int64})",
             parameters={"since": max(since, 0)},
         ).result_rows[0][0]
@@ -243,22 +244,20 @@ class Republisher:
         self._sent += len(sent)
 
     def _await_worker(self, ahead: int) -> None:
-        """Wait until at most so many of the records that were sent wait for the worker."""
+        """Wait until at most so many records wait: ours to be stitched, what they say to be loaded."""
         if ahead and self._sent < ahead:
             return
-        while True:
-            waiting = self._waiting()
-            if waiting <= ahead:
-                self._sent = waiting
-                return
+        while (waiting := self._waiting()) > ahead:
             self._say()
             time.sleep(_LOOK_EVERY_S)
+        self._sent = waiting
 
     def _waiting(self) -> int:
-        inbox = next(
-            topic for topic in topic_status(self._settings.bootstrap_servers) if topic.topic == INBOX
-        )
-        return sum(max(0, end - (inbox.committed[partition] or 0)) for partition, end in self._ends.items())
+        topics = {topic.topic: topic for topic in topic_status(self._settings.bootstrap_servers)}
+        committed = topics[INBOX].committed
+        stitched = sum(max(0, end - (committed[partition] or 0)) for partition, end in self._ends.items())
+        # a few are always on their way between being loaded and being committed
+        return max(stitched, (topics[FACTS].lag or 0) - _FACTS_UNDER_WAY)
 
     def _say(self, **changed: Any) -> None:
         self._progress = msgspec.structs.replace(self._progress, **changed)
