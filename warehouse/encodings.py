@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import cramjam
 import lz4.frame
@@ -57,21 +57,56 @@ _COMPRESSORS: dict[str, Callable[[], Compressor]] = {
 }
 
 
-def _all_lz4_frames(data: bytes) -> bytes:
-    pieces = []
+def _lz4(data: bytes, most: int) -> bytes:
+    pieces, size = [], 0
     while data:
         decompressor = lz4.frame.LZ4FrameDecompressor()
-        pieces.append(decompressor.decompress(data))
+        pieces.append(decompressor.decompress(data, max_length=most - size))
+        size += len(pieces[-1])
+        if not decompressor.eof:
+            raise ValueError("it ends too early, or is too long")
         data = decompressor.unused_data or b""
     return b"".join(pieces)
 
 
-_DECOMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
-    "zstd": lambda data: bytes(cramjam.zstd.decompress(data)),
-    "lz4": _all_lz4_frames,
-    "gzip": lambda data: bytes(cramjam.gzip.decompress(data)),
-    "br": lambda data: bytes(cramjam.brotli.decompress(data)),
-    "deflate": zlib.decompress,
+def _zlib(wbits: int) -> Callable[[bytes, int], bytes]:
+    def decompress(data: bytes, most: int) -> bytes:
+        pieces, size = [], 0
+        while data:
+            decompressor = zlib.decompressobj(wbits)
+            pieces.append(decompressor.decompress(data, most - size))
+            size += len(pieces[-1])
+            if not decompressor.eof:
+                raise ValueError("it ends too early, or is too long")
+            data = decompressor.unused_data
+        return b"".join(pieces)
+
+    return decompress
+
+
+def _cramjam(module: Any) -> Callable[[bytes, int], bytes]:
+    def decompress(data: bytes, most: int) -> bytes:
+        decompressor = module.Decompressor()
+        pieces, size = [], 0
+        for begin in range(0, len(data), _FED_AT_ONCE):
+            decompressor.decompress(data[begin : begin + _FED_AT_ONCE])
+            pieces.append(bytes(decompressor.flush()))
+            size += len(pieces[-1])
+            if size > most:
+                raise ValueError("it is too long")
+        pieces.append(bytes(decompressor.finish()))
+        return b"".join(pieces)
+
+    return decompress
+
+
+_FED_AT_ONCE = 65_536
+_DECOMPRESSORS: dict[str, Callable[[bytes, int], bytes]] = {
+    "zstd": _cramjam(cramjam.zstd),
+    "lz4": _lz4,
+    "gzip": _zlib(31),
+    "br": _cramjam(cramjam.brotli),
+    "deflate": _zlib(15),
 }
 
 
@@ -79,15 +114,15 @@ class UnknownEncoding(ValueError):
     """A body in an encoding that is not one of `zstd`, `lz4`, `gzip`, `br`, `deflate`."""
 
 
-def decoded(data: bytes, encoding: str) -> bytes:
-    """A whole body decompressed. UnknownEncoding; ValueError where the body is not what it says."""
+def decoded(data: bytes, encoding: str, most: int) -> bytes:
+    """A whole body decompressed, at most `most` bytes. UnknownEncoding, a ValueError."""
     if encoding in ("", "identity"):
         return data
     if encoding not in _DECOMPRESSORS:
-        raise UnknownEncoding(encoding)
+        raise UnknownEncoding(f"there is no encoding {encoding}")
     try:
-        return _DECOMPRESSORS[encoding](data)
-    except (RuntimeError, zlib.error, cramjam.DecompressionError) as error:
+        return _DECOMPRESSORS[encoding](data, most)
+    except (RuntimeError, ValueError, EOFError, zlib.error, cramjam.DecompressionError) as error:
         raise ValueError(f"the body is no {encoding}: {error}") from error
 
 

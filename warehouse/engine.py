@@ -1,86 +1,137 @@
-"""The ClickHouse engine of this process: chDB handles, one per running query, and what each may do.
+"""The engine of this process: chDB handles, one per running query, and the queries that run on them.
 
-Calls on one handle wait for each other, so every running query has a handle of its own; handles cost
-nothing to
-make and are kept for the next query. A handle is made for one kind of access and never changes it: the
-engine itself refuses writes on a read-only handle, and nothing can lift that.
+Calls on one handle wait for each other, so every running query has a handle of its own. A handle is made for
+one access, database and choice of settings and keeps them; those that a query left as they were are used
+again.
 """
 
+import contextlib
+import os
 import re
+import secrets
+import sys
+import tempfile
 import threading
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import chdb
+from warehouse import stitching
+from warehouse.access import Access, Limits, checked, configure, first_statements, open_handle
+from warehouse.refusals import DataFolderTaken, EngineError
+from warehouse.statement import InsertedData, Statement
 
-from models.errors import DesirelineError
-from warehouse.read_only import refuse_what_reads_the_machine
-
-_CODE = re.compile(r"Code: (\d+)")
-_STREAMED = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH)\b", re.IGNORECASE | re.DOTALL)
 _NAME = re.compile(r"\w+")
-# their pieces may simply follow each other; every other format has a beginning and an end
-_PIECEWISE = frozenset(
-    {
-        *("Native", "RowBinary", "CSV", "JSONEachRow", "JSONCompactEachRow", "JSONStringsEachRow"),
-        *("TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "LineAsString", "RawBLOB"),
-    }
-)
-_open: Callable[[str], Any] = chdb.connect
+_IDLE_HANDLES = 64
+_IN_MEMORY_BYTES = 64_000_000
 
 
-class Access(Enum):
-    """What a query may do."""
+class Handle:
+    """One chDB handle; `spent` once a query changed what it is."""
 
-    READ_WRITE = 0
-    READ_ONLY = 1  # no writes, no settings in the query, no files or addresses of the machine
-    GET = 2  # no writes: what ClickHouse allows a GET request
+    def __init__(
+        self, connection: Any, access: Access, database: str, settings: Mapping[str, str], limits: Limits
+    ) -> None:
+        self.connection = connection
+        self.access = access
+        self.key = _key(access, database, settings)
+        self.spent = False
+        self.stand_in(database)
+        for statement in first_statements(access, limits):
+            self.run(statement)
+        self.choose(settings)
+        if access is Access.GET:
+            self.run("SET readonly = 2")
 
+    def run(self, text: str) -> None:
+        """Run what gives no answer. EngineError."""
+        with as_ours():
+            self.connection.query(text, "TSV")
 
-class EngineError(DesirelineError):
-    """The engine refused or failed a query; `code` is ClickHouse's own."""
+    def stand_in(self, database: str) -> None:
+        """Unqualified names are of this database."""
+        if database and database != "default":
+            self.run(f"USE `{database.replace(chr(92), chr(92) * 2).replace('`', chr(92) + '`')}`")
 
-    def __init__(self, message: str) -> None:
-        found = _CODE.search(message)
-        self.code = int(found[1]) if found else 1002  # UNKNOWN_EXCEPTION
-        super().__init__(message)
+    def choose(self, settings: Mapping[str, str]) -> None:
+        """Set these. EngineError names an unknown one, and one that its user may not choose."""
+        for name in settings:
+            if not _NAME.fullmatch(name):
+                raise EngineError(f"Code: 115. DB::Exception: Unknown setting {name!r}. (UNKNOWN_SETTING)")
+        if settings:
+            # `readonly` comes last, since it would refuse the others
+            ordered = sorted(settings.items(), key=lambda item: item[0] == "readonly")
+            self.run(f"SET {', '.join(f'{name} = {_literal(value)}' for name, value in ordered)}")
 
-
-class DataFolderTaken(DesirelineError):
-    """Another process has the data folder open."""
+    def values(self, names: Iterable[str]) -> dict[str, str]:
+        """What these settings are now."""
+        with as_ours():
+            known = self.connection.query(
+                "SELECT name, value FROM system.settings WHERE name IN {names:Array(String)}",
+                "TSVRaw",
+                params={"names": f"[{','.join(map(_literal, names))}]"},
+            )
+        return dict(line.split("\t", 1) for line in known.bytes().decode().splitlines())
 
 
 class Query:
-    """A query under way: `chunks` of its answer, and the way to end it early."""
+    """A query under way: `pieces` of its answer, and the way to end it early."""
 
-    def __init__(self, engine: "Engine", handle: "Handle", text: str) -> None:
-        self.id = str(uuid.uuid4())
+    def __init__(self, engine: "Engine", handle: Handle, statement: Statement) -> None:
+        self.id = secrets.token_hex(16)
         self.rows_read = 0
         self.bytes_read = 0
+        self.rows_written = 0
+        self.bytes_written = 0
         self._engine = engine
         self._handle = handle
-        self._text = text
+        self._statement = statement
 
-    def chunks(self, form: str, parameters: Mapping[str, str]) -> Iterator[bytes]:
-        """Run it; pieces of the answer in `form`, as the engine makes them. EngineError where it fails."""
-        connection = self._handle.connection
-        selects = _STREAMED.match(self._text) is not None
-        # the mark is how the query is found again among those that run
-        marked = f"{self._text.rstrip().rstrip(';')}\n-- {self._mark}" if selects else self._text
-        if not selects or form not in _PIECEWISE:
-            with _as_ours():
-                result = connection.query(marked, form, params=dict(parameters))
-            self.rows_read = result.rows_read()
-            self.bytes_read = result.bytes_read()
-            yield result.bytes() or b""
+    def pieces(self, form: str, parameters: Mapping[str, str], *, whole: bool = False) -> Iterator[bytes]:
+        """Run it; the answer in `form`, in pieces as the engine makes them, or `whole`. EngineError."""
+        statement, connection = self._statement, self._handle.connection
+        text = statement.text
+        if self._handle.access is Access.READ_ONLY:
+            if statement.data is not None:
+                raise EngineError(
+                    "Code: 164. DB::Exception: reader: Cannot execute query in readonly mode. (READONLY)"
+                )
+            with as_ours():
+                text = checked(connection, text)
+        if not statement.leaves_no_trace:
+            self._handle.spent = True
+        if statement.data is not None:
+            with in_a_file(statement.data) as path:
+                self._note(connection.query, self._marked(statement.data.statement_from(path)), parameters)
+            yield b""
             return
-        with _as_ours():
-            streaming = connection.send_query(marked, form, params=dict(parameters))
+        text = self._marked(text)
+        if statement.reads and not statement.totals and not whole and stitching.streams(form):
+            begun = False
+            for piece in stitching.stitched(form, self._stream(text, form, parameters)):
+                begun = True
+                yield piece
+            if begun or not stitching.has_header(form):
+                return
+        yield self._note(connection.query, text, parameters, form)
+
+    def _note(self, ask: Any, text: str, parameters: Mapping[str, str], form: str = "TSV") -> bytes:
+        with as_ours():
+            result = ask(text, form, params=dict(parameters))
+        self.rows_read += result.rows_read()
+        self.bytes_read += result.bytes_read()
+        self.rows_written += result.rows_written()
+        self.bytes_written += result.bytes_written()
+        return result.bytes() or b""
+
+    def _stream(self, text: str, form: str, parameters: Mapping[str, str]) -> Iterator[bytes]:
+        with as_ours():
+            streaming = self._handle.connection.send_query(text, form, params=dict(parameters))
         try:
             while True:
-                with _as_ours():
+                with as_ours():
                     piece = streaming.fetch()
                 if piece is None:
                     return
@@ -92,135 +143,143 @@ class Query:
             streaming.close()
 
     def kill(self) -> None:
-        """End it where it is; its `chunks` then fail with QUERY_WAS_CANCELLED."""
-        with self._engine.handle(Access.READ_WRITE) as handle, _as_ours():
-            handle.connection.query(
-                "KILL QUERY WHERE position(query, {mark:String}) > 0 AND query NOT LIKE 'KILL%' ASYNC",
-                "TSV",
-                params={"mark": self._mark},
+        """End it where it is; its `pieces` then fail with QUERY_WAS_CANCELLED."""
+        with self._engine.handle(Access.READ_WRITE) as handle, contextlib.suppress(EngineError):
+            handle.run(
+                f"KILL QUERY WHERE position(query, 'desireline {self.id}') > 0"
+                " AND query_kind != 'KillQuery' AND query NOT LIKE 'KILL%' ASYNC"
             )
 
-    @property
-    def _mark(self) -> str:
-        return f"query {self.id}"
-
-
-class Handle:
-    """One chDB handle with what was set on it."""
-
-    def __init__(self, connection: Any, access: Access) -> None:
-        self.connection = connection
-        self.access = access
-        self._set: dict[str, str] = {}
-        self._database = "default"
-
-    def prepare(self, database: str, settings: Mapping[str, str]) -> None:
-        """Make it stand in `database` with exactly these settings. EngineError names an unknown one."""
-        if database != self._database:
-            self._run(f"USE `{database.replace('`', '')}`")
-            self._database = database
-        for name in self._set.keys() - settings.keys():
-            self._run(f"SET {name} = DEFAULT")
-            del self._set[name]
-        for name, value in settings.items():
-            if self._set.get(name) != value:
-                if not _NAME.fullmatch(name):
-                    raise EngineError(
-                        f"Code: 115. DB::Exception: Unknown setting {name!r}. (UNKNOWN_SETTING)"
-                    )
-                literal = value.replace("\\", "\\\\").replace("'", "\\'")
-                self._run(f"SET {name} = '{literal}'")
-                self._set[name] = value
-
-    def _run(self, text: str) -> None:
-        with _as_ours():
-            self.connection.query(text, "TSV")
+    def _marked(self, text: str) -> str:
+        # how the query is found among those that run
+        mark = f"desireline {self.id}"
+        return f"/* {mark} */ {text}" if self._statement.verb == "INSERT" else f"{text}\n-- {mark}"
 
 
 class Engine:
     """The engine on one data folder. Thread-safe; one process per folder."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, limits: Limits) -> None:
+        """Open the folder. DataFolderTaken if another process has it."""
         self._path = path
+        self._limits = limits
         self._lock = threading.Lock()
-        self._idle: dict[Access, list[Handle]] = {access: [] for access in Access}
+        self._idle: OrderedDict[Any, list[Handle]] = OrderedDict()
+        self._idle_count = 0
+        with as_ours():
+            configuration = configure(Path(path) / "server", limits)
         try:
-            self._first = _open(path)
+            self._first = open_handle(f"{path}?config-file={configuration}")
         except Exception as error:
             raise DataFolderTaken(
-                f"the warehouse's data folder does not open: {error}",
+                "the warehouse's data folder does not open",
                 where=path,
                 remedy="Is another desireline running on it? End that one, or choose another --data.",
             ) from error
 
-    def handle(self, access: Access) -> "_Borrowed":
-        """A handle for the time of a `with`; given back afterwards, or closed where its query failed."""
-        return _Borrowed(self, access)
+    @contextmanager
+    def handle(
+        self, access: Access, database: str = "default", settings: Mapping[str, str] | None = None
+    ) -> Iterator[Handle]:
+        """A handle for the time of a `with`; kept for the next query unless this one changed or broke it."""
+        handle = self._take(_key(access, database, settings or {})) or self.open(access, database, settings)
+        try:
+            yield handle
+        except EngineError:
+            self._give_back(handle)
+            raise
+        except BaseException:
+            handle.connection.close()
+            raise
+        self._give_back(handle)
 
-    def query(self, handle: Handle, text: str, parameters: Mapping[str, str]) -> Query:
-        """A query to run on `handle`. EngineError where its access does not allow it."""
-        if handle.access is Access.READ_ONLY:
-            with _as_ours():
-                refuse_what_reads_the_machine(handle.connection, text, parameters)
-        elif ";" in text.rstrip("; \t\r\n"):
-            # the engine would run one after another; ClickHouse over HTTP takes one
-            with _as_ours():
-                handle.connection.query(
-                    "SELECT formatQuery({text:String})", "TSV", params={"text": escaped(text)}
-                )
-        if "outfile" in text.lower():
-            raise EngineError("Code: 1. DB::Exception: INTO OUTFILE is not for clients. (UNSUPPORTED_METHOD)")
-        return Query(self, handle, text)
+    def open(
+        self, access: Access, database: str = "default", settings: Mapping[str, str] | None = None
+    ) -> Handle:
+        """A new handle, for as long as its owner likes."""
+        connection = open_handle(self._path)
+        try:
+            return Handle(connection, access, database, settings or {}, self._limits)
+        except BaseException:
+            connection.close()
+            raise
 
     def close(self) -> None:
         """Close the folder; what was answered is on disk already."""
         for handles in self._idle.values():
             for handle in handles:
                 handle.connection.close()
+        self._idle.clear()
         self._first.close()
 
-    def _open(self, access: Access) -> Handle:
-        handle = Handle(_open(self._path), access)
-        if access is not Access.READ_WRITE:
-            handle._run(f"SET readonly = {2 if access is Access.GET else 1}")
-        return handle
+    def _take(self, key: Any) -> Handle | None:
+        with self._lock:
+            handles = self._idle.get(key)
+            if not handles:
+                return None
+            handle = handles.pop()
+            self._idle_count -= 1
+            if not handles:
+                del self._idle[key]
+            return handle
 
-
-class _Borrowed:
-    def __init__(self, engine: Engine, access: Access) -> None:
-        self._engine = engine
-        self._access = access
-        self._handle: Handle | None = None
-
-    def __enter__(self) -> Handle:
-        with self._engine._lock:
-            idle = self._engine._idle[self._access]
-            self._handle = idle.pop() if idle else None
-        if self._handle is None:
-            self._handle = self._engine._open(self._access)
-        return self._handle
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        handle = self._handle
-        assert handle is not None  # noqa: S101  # __enter__ made it
-        if kind is None or issubclass(kind, EngineError):
-            with self._engine._lock:
-                self._engine._idle[self._access].append(handle)
-        else:
+    def _give_back(self, handle: Handle) -> None:
+        if handle.spent:
             handle.connection.close()
+            return
+        with self._lock:
+            self._idle.setdefault(handle.key, []).append(handle)
+            self._idle.move_to_end(handle.key)
+            self._idle_count += 1
+            if self._idle_count <= _IDLE_HANDLES:
+                return
+            key, handles = next(iter(self._idle.items()))
+            oldest = handles.pop(0)
+            self._idle_count -= 1
+            if not handles:
+                del self._idle[key]
+        oldest.connection.close()
 
 
-def escaped(value: str) -> str:
-    """A text as ClickHouse wants the value of a bound parameter."""
-    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+@contextmanager
+def in_a_file(inserted: InsertedData) -> Iterator[str]:
+    """The rows as a file, which the engine reads block by block; in memory unless they are many."""
+    if sys.platform == "linux" and len(inserted.data) <= _IN_MEMORY_BYTES:
+        descriptor = os.memfd_create("desireline-insert")
+        try:
+            with open(descriptor, "wb", closefd=False, buffering=0) as file:
+                _write(file, inserted.data)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.NamedTemporaryFile(prefix="desireline-insert-") as named:
+        named.write(inserted.data)
+        named.flush()
+        yield named.name
 
 
-class _as_ours:  # reads as a word of the `with`
-    """Turns the engine's exceptions into EngineError."""
+@contextmanager
+def as_ours() -> Iterator[None]:
+    """The engine's exceptions become EngineError."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:
+        if "Code: " in (said := str(error)):
+            raise EngineError(said.removeprefix("Streaming query failed: ")) from error
+        raise
 
-    def __enter__(self) -> None:
-        return None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, DesirelineError) and "Code: " in str(error):
-            raise EngineError(str(error)) from error
+def _write(file: Any, data: memoryview) -> None:
+    while len(data):
+        data = data[file.write(data) :]
+
+
+def _key(access: Access, database: str, settings: Mapping[str, str]) -> tuple[Access, str, frozenset[Any]]:
+    return access, database, frozenset(settings.items())
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

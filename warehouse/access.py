@@ -1,0 +1,297 @@
+"""Who may do what in the embedded warehouse: its users are roles of the engine, and the engine enforces
+them.
+
+| user | role | may |
+|---|---|---|
+| `default` | owner | everything, within the cap on memory and time |
+| `reader` | reader | read tables, choose harmless settings; no writes, files, addresses, others' queries |
+
+The engine refuses by grants (writes, `file()`, `url()`, `remote()` …), by constraints on settings (all but
+those that only bound or format a query stand fixed), and by row policies (system tables that tell of the
+machine are empty). Three things it does not know for an embedded session, so a reader's query is parsed by
+the engine and its tree looked at before it runs: statements that would leave the role, INTO OUTFILE, and
+functions that read files without a grant.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import chdb
+import msgspec
+
+from warehouse.refusals import EngineError, read_only
+
+
+class Access(Enum):
+    """What a query may do; a handle is made for one of them and keeps it."""
+
+    READ_WRITE = "read and write"
+    GET = "no writes"  # what ClickHouse allows a GET request
+    READ_ONLY = "reader"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one query may take unless it says otherwise, and at most: memory in bytes, time in seconds."""
+
+    memory_bytes: int = 4_000_000_000
+    most_memory_bytes: int = 16_000_000_000
+    seconds: int = 3_600  # the owner may say any
+    reader_memory_bytes: int = 2_000_000_000
+    reader_most_memory_bytes: int = 4_000_000_000
+    reader_seconds: int = 60
+    reader_most_seconds: int = 600
+    reading: int = 32  # queries that run at once; more wait
+    inserting: int = 16  # beside them, so that no insert waits for queries
+
+
+# settings that a reader may choose: they bound a query or format its answer, and none is run or opened
+_CHOSEN = re.compile(
+    r"(?:max|min|join|group_by|distinct|limit|offset|timeout|read|write_overflow|optimize|query_plan|use_query_cache|"
+    r"output_format_(?!schema)|input_format_null|date_time|final|extremes|totals|aggregate|union_default|partial|"
+    r"transform_null|cast_keep|preferred|prefer|priority|any_join|empty_result|short_circuit|compile|enable_optimize|"
+    r"do_not_merge|asterisk|count_distinct|exact_rows|force_index|force_primary|insert_null|select_sequential|"
+    r"query_cache|enable_analyzer|result_overflow|interactive_delay|send_progress|wait_end|connect_timeout|"
+    r"receive_timeout|send_timeout|http_(?:receive|send|connection)_timeout|http_headers_progress)\w*"
+)
+_CHOSEN_TEXTS = frozenset({"session_timezone", "log_comment"})
+# what a reader sees of the system: what describes the database, not the machine or other people's queries
+_SHOWN = frozenset(
+    [
+        "one",
+        "numbers",
+        "numbers_mt",
+        "zeros",
+        "zeros_mt",
+        "databases",
+        "tables",
+        "columns",
+        "settings",
+        "settings_changes",
+        "functions",
+        "formats",
+        "table_engines",
+        "table_functions",
+        "database_engines",
+        "data_type_families",
+        "time_zones",
+        "collations",
+        "keywords",
+        "licenses",
+        "contributors",
+        "aggregate_function_combinators",
+        "data_skipping_indices",
+        "projections",
+        "current_roles",
+        "enabled_roles",
+        "role_grants",
+        "privileges",
+        "primes",
+        "generate_series",
+        "generateSeries",
+        "generate_series_mt",
+        "constraints",
+    ]
+)
+_STATEMENTS = frozenset(
+    [
+        "SelectWithUnionQuery",
+        "SelectQuery",
+        "TablesInSelectQuery",
+        "SelectIntersectExceptQuery",
+        "ShowTablesQuery",
+        "ShowColumnsQuery",
+        "ShowIndexesQuery",
+        "ShowSettingQuery",
+        "ShowFunctionsQuery",
+        "ShowEnginesQuery",
+        "ExplainQuery",
+    ]
+)
+_DESCRIBING = re.compile(
+    r"(?:Describe|Exists\w*|ShowCreate\w*|ShowTables|Show\w+)(?:Query)?\b(?<!ShowProcesslistQuery)"
+)
+_DESCRIBED = re.compile(r"^ *(?:TableExpression|TableIdentifier|Identifier|Literal|Set|ExpressionList)\b")
+_HARMFUL = frozenset(
+    [
+        "file",
+        "catboostevaluate",
+        "addresstoline",
+        "addresstolinewithinlines",
+        "addresstosymbol",
+        "demangle",
+        "hascolumnintable",
+        "getserversetting",
+        "getmacro",
+        "evalmlmethod",
+        "executable",
+        "reinterpretasenum",
+    ]
+)
+_CONFIGURATION = """<clickhouse>
+    <users_config>{users}</users_config>
+    <user_files_path>{nothing}/</user_files_path>
+    <user_scripts_path>{nothing}/</user_scripts_path>
+    <format_schema_path>{nothing}/</format_schema_path>
+    <display_name>desireline</display_name>
+</clickhouse>
+"""
+_USERS = """<clickhouse>
+    <profiles>
+        <default>
+            <readonly>0</readonly><async_insert>0</async_insert>
+            <max_memory_usage>{limits.memory_bytes}</max_memory_usage>
+            <max_execution_time>{limits.seconds}</max_execution_time>
+            <constraints>
+                <max_memory_usage><min>1</min><max>{limits.most_memory_bytes}</max></max_memory_usage>
+            </constraints>
+        </default>
+        <reader>
+            <constraints>
+                <max_memory_usage><min>1</min><max>{limits.reader_most_memory_bytes}</max></max_memory_usage>
+                <max_execution_time><min>1</min><max>{limits.reader_most_seconds}</max></max_execution_time>
+                {fixed}
+            </constraints>
+        </reader>
+    </profiles>
+    <roles>
+        <owner><grants>
+            <query>GRANT ALL ON *.*</query><query>REVOKE ACCESS MANAGEMENT ON *.*</query>
+        </grants></owner>
+        <reader><grants><query>GRANT SHOW, SELECT, dictGet ON *.*</query></grants></reader>
+    </roles>
+    <users>
+        <default>
+            <password></password><networks><ip>::/0</ip></networks>
+            <profile>default</profile><quota>default</quota>
+            <grants><query>GRANT owner</query><query>GRANT reader</query></grants>
+            <databases><system>{hidden}</system></databases>
+        </default>
+    </users>
+    <quotas><default></default></quotas>
+</clickhouse>
+"""
+
+
+def configure(folder: Path, limits: Limits) -> Path:
+    """Write what the engine starts with into `folder`; returns the file to name with the first handle.
+
+    Asks an engine in memory for the settings and system tables of its version, so it comes before that.
+    """
+    nothing = folder / "nothing"
+    nothing.mkdir(parents=True, exist_ok=True)
+    engine = open_handle(":memory:")
+    try:
+        settings = engine.query("SELECT name, type FROM system.settings WHERE NOT is_obsolete", "TSV").bytes()
+        tables = engine.query("SELECT name FROM system.tables WHERE database = 'system'", "TSV").bytes()
+    finally:
+        engine.close()
+    fixed = (
+        name
+        for name, kind in (line.split("\t") for line in settings.decode().splitlines())
+        if not _may_choose(name, kind)
+    )
+    hidden = (name for name in tables.decode().split() if name not in _SHOWN)
+    users = folder / "users.xml"
+    users.write_text(
+        _USERS.format(
+            limits=limits,
+            fixed="".join(f"<{name}><const/></{name}>" for name in fixed),
+            hidden="".join(
+                f"<{name}><filter>has(enabledRoles(), 'owner')</filter></{name}>" for name in hidden
+            ),
+        )
+    )
+    configuration = folder / "config.xml"
+    configuration.write_text(_CONFIGURATION.format(users=escape(str(users)), nothing=escape(str(nothing))))
+    return configuration
+
+
+def open_handle(path: str) -> Any:
+    """A chDB handle; its package is typed without saying of what."""
+    return chdb.connect(path)  # type: ignore[no-untyped-call]
+
+
+def first_statements(access: Access, limits: Limits) -> Iterator[str]:
+    """What a new handle is told before anything else."""
+    if access is Access.READ_ONLY:
+        yield "SET ROLE reader"
+        yield (
+            f"SET max_memory_usage = {limits.reader_memory_bytes},"
+            f" max_execution_time = {limits.reader_seconds}, readonly = 2"
+        )
+        yield "SET profile = 'reader'"  # from here on its constraints hold
+    else:
+        yield "SET ROLE owner"
+
+
+def checked(connection: Any, text: str) -> str:
+    """A reader's statement as the engine understands it, to be run instead. EngineError: it is refused."""
+    bound = {"text": escaped(text)}
+    understood = "SELECT formatQuery({text:String}) AS canonical"
+    try:
+        asked = f"{understood}, parseQueryToJSON(canonical) AS tree"
+        answer = msgspec.json.decode(connection.query(asked, "JSONEachRow", params=bound).bytes())
+    except Exception as error:
+        if "does not support JSON serialization" not in str(error):
+            raise
+        answer = msgspec.json.decode(connection.query(understood, "JSONEachRow", params=bound).bytes())
+        canonical = str(answer["canonical"])
+        _check_description(connection, canonical)
+        return canonical
+    nodes = msgspec.json.decode(answer["tree"])
+    if nodes.get("type") not in _STATEMENTS:
+        raise read_only("only queries that read")
+    for node in _nodes(nodes):
+        _check(node)
+    return str(answer["canonical"])
+
+
+def escaped(value: str) -> str:
+    """A text as ClickHouse wants the value of a bound parameter."""
+    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+
+
+def _may_choose(name: str, kind: str) -> bool:
+    if name in ("readonly", "max_memory_usage", "max_execution_time") or name in _CHOSEN_TEXTS:
+        return True  # the engine keeps the first fixed by itself, and the two within their caps
+    return _CHOSEN.fullmatch(name) is not None and kind not in ("String", "Map")
+
+
+def _check(node: Mapping[str, Any]) -> None:
+    kind = node.get("type", "")
+    if kind.endswith("Query") and kind not in _STATEMENTS and kind != "SetQuery":
+        raise read_only("only queries that read")
+    if "out_file" in node:
+        raise read_only("answers are not written to files")
+    names = [node.get("name", "")] if kind == "Function" else []
+    names += [value for key, value in node.items() if "func" in key]
+    for name in names:
+        if isinstance(name, str) and (name.lower() in _HARMFUL or re.match(r"ai[A-Z]", name)):
+            raise read_only(f"the function {name} is not for readers")
+
+
+def _check_description(connection: Any, canonical: str) -> None:
+    """DESCRIBE, EXISTS, SHOW … of names only: their tree has no JSON, and as text it names no function."""
+    lines = connection.query(f"EXPLAIN AST {canonical}", "TSVRaw").bytes().decode().splitlines()
+    if not lines or not _DESCRIBING.match(lines[0]) or "OUTFILE" in canonical.upper():
+        raise read_only("only queries that read")
+    if not all(_DESCRIBED.match(line) for line in lines[1:]):
+        raise read_only("only tables are described")
+
+
+def _nodes(tree: Any) -> Iterable[Mapping[str, Any]]:
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+
+
+__all__ = ["Access", "EngineError", "Limits", "checked", "configure", "escaped", "first_statements"]
