@@ -11,10 +11,12 @@ element is there, so that the next start need not look at what lies before.
 """
 
 import logging
+import re
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import msgspec
 import psutil
 
@@ -29,7 +31,7 @@ from models.alerts import Alert
 from models.touchpoint import Clock, Element
 from streams.alert import seeds
 from streams.protocol import InboxRecord, encode_put_back, encode_watermark
-from streams.topics import ABANDONMENT, FACTS, INBOX, LARGEST_MESSAGE_BYTES, topic_status
+from streams.topics import ABANDONMENT, INBOX, LARGEST_MESSAGE_BYTES, topic_status
 from warehouse.archive import pasts
 from warehouse.connection import client
 
@@ -41,7 +43,7 @@ log = logging.getLogger(__name__)
 CONFIRM_EVERY_S = 30.0
 _TOGETHER = 2_000  # elements that are packed together: several households share a record
 _AHEAD = 24  # records that may wait, so that a live touchpoint waits no longer than these take
-_FACTS_UNDER_WAY = 16
+_LOAD_WAIT_S = 1.0
 _LOOK_EVERY_S = 0.25
 _SAY_EVERY_S = 1.0
 _LOST_AFTER_S = 120.0
@@ -244,20 +246,29 @@ class Republisher:
         self._sent += len(sent)
 
     def _await_worker(self, ahead: int) -> None:
-        """Wait until at most so many records wait: ours to be stitched, what they say to be loaded."""
+        """Wait until at most so many of the records that were sent wait, and loading does not lag."""
         if ahead and self._sent < ahead:
             return
-        while (waiting := self._waiting()) > ahead:
+        while (waiting := self._waiting()) > ahead or self._load_lags():
             self._say()
             time.sleep(_LOOK_EVERY_S)
         self._sent = waiting
 
     def _waiting(self) -> int:
-        topics = {topic.topic: topic for topic in topic_status(self._settings.bootstrap_servers)}
-        committed = topics[INBOX].committed
-        stitched = sum(max(0, end - (committed[partition] or 0)) for partition, end in self._ends.items())
-        # a few are always on their way between being loaded and being committed
-        return max(stitched, (topics[FACTS].lag or 0) - _FACTS_UNDER_WAY)
+        """Our records that the worker has not handled."""
+        inbox = next(
+            topic for topic in topic_status(self._settings.bootstrap_servers) if topic.topic == INBOX
+        )
+        return sum(max(0, end - (inbox.committed[partition] or 0)) for partition, end in self._ends.items())
+
+    def _load_lags(self) -> bool:
+        """Whether a live touchpoint would wait for what was put back to be loaded, or no worker answers."""
+        try:
+            said = httpx.get(f"http://127.0.0.1:{self._settings.worker_port}/metrics", timeout=5).text
+        except httpx.TransportError:
+            return True
+        waited = re.search(r"^desireline_load_waiting_seconds (\S+)", said, re.MULTILINE)
+        return waited is not None and float(waited[1]) > _LOAD_WAIT_S
 
     def _say(self, **changed: Any) -> None:
         self._progress = msgspec.structs.replace(self._progress, **changed)

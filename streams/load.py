@@ -20,6 +20,7 @@ from faust import Stream
 from faust.types import AppT, EventT, StreamT
 
 from models.alerts import Abandonment
+from streams import metrics
 from streams.alert import encode_abandonment
 from streams.config import WorkerConfig
 from streams.stitch import stop_before_acknowledging
@@ -57,6 +58,7 @@ class Record(msgspec.Struct):
     kind: RecordKind
     value: bytes
     done: Callable[[], None]
+    taken_at: float = msgspec.field(default_factory=time.monotonic)
 
 
 class Loader:
@@ -89,6 +91,11 @@ class Loader:
         self._settle_after = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
 
+    @property
+    def waiting_s(self) -> float:
+        """For how long the record that is written next has waited; 0 if none waits."""
+        return time.monotonic() - self._waiting[0].taken_at if self._waiting else 0.0
+
     async def put(self, record: Record) -> None:
         """Take a record; waits while enough waits already."""
         while self._waiting_bytes >= self._settings.waiting_bytes:
@@ -106,6 +113,7 @@ class Loader:
 
     async def run(self) -> None:
         """Write what comes, until cancelled."""
+        metrics.LOAD_WAITING_SECONDS.set_function(lambda: self.waiting_s)
         try:
             while True:
                 await self._wait_for_records()

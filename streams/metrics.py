@@ -20,6 +20,9 @@ WATERMARK = Gauge(
     "desireline_watermark_seconds", "Watermark, seconds since 1970, by partition", ["partition"]
 )
 LAG = Gauge("desireline_lag_records", "Records not taken yet, by topic", ["topic"])
+LOAD_WAITING_SECONDS = Gauge(
+    "desireline_load_waiting_seconds", "Seconds that what is written to the warehouse next has waited"
+)
 CHECKPOINT_SECONDS = Histogram(
     "desireline_checkpoint_seconds", "Seconds from taking records to their release"
 )
