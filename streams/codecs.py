@@ -199,14 +199,16 @@ def encode_rejection(unreadable: Unreadable, topic: str, partition: int, offset:
 class Elements(msgspec.Struct, frozen=True, array_like=True, tag="e"):
     """Elements for the household of the identifier `to`: forwarded, merged, or put back.
 
-    `full`: whoever gets them says everything of the household again. `watermark`: the one that the sender was
-    judged at (UTC ms), 0 for what was never judged.
+    `full`: whoever gets them says everything of the household again. `watermark`: the one that the sender
+    was judged at (UTC ms), 0 for what was never judged. `seen`: of how many elements the household was
+    judged before its state was lost; what is said from now on must count more.
     """
 
     to: str
     elements: list[Element]
     full: bool = False
     watermark: int = 0
+    seen: int = 0
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True, tag="l"):
@@ -242,10 +244,11 @@ def decode_messages(value: bytes) -> list[Message]:
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
-    """The value of an entry: elements of a node, and the watermark that they were judged at elsewhere."""
+    """The value of an entry: what `Elements` brought to a node."""
 
     elements: list[Element]
     watermark: int = 0
+    seen: int = 0
 
 
 class EntryKey(msgspec.Struct, frozen=True, array_like=True):
@@ -274,13 +277,11 @@ _kept = msgspec.msgpack.Decoder(Kept)
 _entry_key = msgspec.msgpack.Decoder(EntryKey)
 
 
-def element_entries(
-    node: str, topic: str, offset: int, elements: list[Element], watermark: int
-) -> Iterator[Entry]:
+def element_entries(node: str, topic: str, offset: int, kept: Kept) -> Iterator[Entry]:
     """The entries of what one record carries for one node; a pure function of the record."""
-    for part, chunk in enumerate(parts(elements)):
+    for part, chunk in enumerate(parts(kept.elements)):
         key = EntryKey("e", node, "", topic, offset, part)
-        yield Entry(_msgpack.encode(key), _msgpack.encode(Kept(chunk, watermark)))
+        yield Entry(_msgpack.encode(key), _msgpack.encode(Kept(chunk, kept.watermark, kept.seen)))
 
 
 def parent_entry(node: str, parent: str) -> Entry:

@@ -22,7 +22,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     broker_rebalance_timeout_s: float = 60.0
     session_timeout_s: float = 30.0
     zombie_grace_s: float | None = None  # how long a predecessor may still write; None: the session timeout
-    compression: str | None = None  # of what the worker publishes: gzip, lz4, zstd; None: none
+    compression: str | None = "lz4"  # of what the worker publishes; the embedded broker keeps all in memory
     send_interval_s: float = 0.05  # verdicts and messages wait at most so long for company
     checkpoint_interval_s: float = 0.5  # journey rows are sent and offsets released so often
     awake_elements: int = 200_000  # held as objects, 2 kB each, a household like four; others rest as bytes

@@ -14,8 +14,8 @@ Whatever was handed out must be durable before the offset of the record that cau
 `receive` leaves to be said, `judge` and `say_all` hand out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -26,7 +26,7 @@ from models.touchpoint import Clock, Element, Record, Touchpoint
 from models.verdict import Facts
 from models.watermark import Watermark
 from streams import codecs
-from streams.codecs import Elements, Entry, Link, Message, Passed
+from streams.codecs import Elements, Entry, Kept, Link, Message, Passed
 from streams.deadlines import Deadlines
 from streams.roots import Roots
 
@@ -120,7 +120,7 @@ class Nodes:
             for entry in entries:
                 kept = codecs.decode_kept(entry)
                 household.add(kept.elements)
-                household.watermark = max(household.watermark, kept.watermark)
+                self.households.raise_to(household, kept.seen, kept.watermark)
             if node in self.parents:
                 self._leave(node)
             else:
@@ -194,18 +194,19 @@ class Nodes:
                 given[key] = [record]
         handling = self._handling(at)
         for key, elements in given.items():
-            handling.elements(key, elements, again or handling.full, 0)
+            handling.elements(Elements(key, elements, again or handling.full))
         return handling.done()
 
     def receive_messages(self, messages: Iterable[Message], at: Position) -> Effects:
         """A record of the inbox."""
         handling = self._handling(at)
         for message in messages:
-            full = handling.full or message.full if not isinstance(message, Passed) else False
             if isinstance(message, Link):
-                handling.link(message.to, message.other, full)
+                handling.link(message.to, message.other, handling.full or message.full)
             elif isinstance(message, Elements):
-                handling.elements(message.to, message.elements, full, message.watermark)
+                if handling.full and not message.full:
+                    message = msgspec.structs.replace(message, full=True)
+                handling.elements(message)
             else:
                 self.watermark.clock(message.at)
         return handling.done()
@@ -269,6 +270,7 @@ class Nodes:
 
     def _leave(self, node: str) -> Elements | None:
         """A root became an alias: what it held, for its parent."""
+        seen = self.households.floor(node)
         household = self.households.pop(node)
         self._unsaid.pop(node, None)
         self._full.pop(node, None)
@@ -276,7 +278,7 @@ class Nodes:
         self._deadlines.set(node, None)
         if household is None or not household.count:
             return None
-        held = Elements(self.parents[node], list(household.elements()), True, household.watermark)
+        held = Elements(self.parents[node], list(household.elements()), True, household.watermark, seen)
         self._left[node] = held
         return held
 
@@ -292,39 +294,41 @@ class _Handling:
         self.replay = replay
         self.full = full
         self._effects = Effects([], {})
-        self._kept: dict[str, tuple[list[Element], int]] = {}
+        self._kept: dict[str, Kept] = {}
 
     def done(self) -> Effects:
         """The effects, with one entry for all that the record carries for a node."""
-        for node, (elements, watermark) in self._kept.items():
-            self._effects.entries.extend(
-                codecs.element_entries(node, self._at.topic, self._at.offset, elements, watermark)
-            )
+        for node, kept in self._kept.items():
+            self._effects.entries.extend(codecs.element_entries(node, self._at.topic, self._at.offset, kept))
         return self._effects
 
-    def elements(self, to: str, elements: list[Element], full: bool, watermark: int) -> None:
-        """Elements for the node `to`: for its household, or to be forwarded."""
-        nodes = self._nodes
+    def elements(self, message: Elements) -> None:
+        """Elements for a node: for its household, or to be forwarded."""
+        nodes, to, elements = self._nodes, message.to, message.elements
         household = nodes.households.get(to)
         if household is None:
             if to in nodes.parents:
                 parent = nodes.parents[to]
-                self._send(parent, Elements(parent, elements, full, watermark))
+                self._send(parent, msgspec.structs.replace(message, to=parent))
                 return
             if partition_of(to, nodes.partitions) != nodes.partition:
-                self._send(to, Elements(to, elements, full, watermark))  # a foreign producer's
+                self._send(to, message)  # a foreign producer's
                 return
             household = nodes.households.create(to)
         known = household.identifiers()
         new = household.add(elements)
-        if watermark > household.watermark:
-            household.watermark = watermark
-        if to in self._kept:
-            before, before_watermark = self._kept[to]
-            self._kept[to] = [*before, *elements], max(watermark, before_watermark)
+        if message.watermark or message.seen:
+            nodes.households.raise_to(household, message.seen, message.watermark)
+        before = self._kept.get(to)
+        if before is None:
+            self._kept[to] = Kept(elements, message.watermark, message.seen)
         else:
-            self._kept[to] = elements, watermark
-        if full:
+            self._kept[to] = Kept(
+                before.elements + elements,
+                max(before.watermark, message.watermark),
+                max(before.seen, message.seen),
+            )
+        if message.full:
             nodes._full[to] = None
         elif new:
             nodes._unsaid[to] = None
@@ -334,7 +338,7 @@ class _Handling:
                 other = identifier.key
                 if other != to and other not in linked and (self.replay or other not in known):
                     linked.add(other)
-                    self._send(other, Link(other, to, full))
+                    self._send(other, Link(other, to, message.full))
 
     def link(self, to: str, other: str, full: bool) -> None:
         """`to` and `other` belong to one household; the weaker one becomes an alias of the stronger one."""
@@ -396,22 +400,55 @@ class InboxRecord(NamedTuple):
     value: bytes
 
 
-def encode_put_back(
-    elements: Iterable[Element], order: IdentifierOrder, partitions: int
-) -> list[InboxRecord]:
-    """Records that put elements back into the state after the broker lost it, each said in full again."""
-    given: dict[str, list[Element]] = {}
-    for element in elements:
-        given.setdefault(routing_key(element.identifiers, order), []).append(element)
+class Past(Protocol):
+    """A household that was said of: all its elements, and the greatest version, as two numbers."""
+
+    @property
+    def elements(self) -> Sequence[Element]:
+        """The whole set, as far as it is left."""
+
+    @property
+    def elements_seen(self) -> int:
+        """How many elements the household had seen."""
+
+    @property
+    def watermark(self) -> int:
+        """UTC ms."""
+
+
+def encode_pasts(pasts: Iterable[Past], order: IdentifierOrder, partitions: int) -> list[InboxRecord]:
+    """Records that put whole households back into the state after the broker lost it.
+
+    Each is said in full again, with greater versions than before, even if some of its elements are not left
+    (copies that did not count).
+    """
     messages: dict[int, list[Message]] = {}
-    for key, some in given.items():
-        for part in codecs.parts(some):
-            messages.setdefault(partition_of(key, partitions), []).append(Elements(key, part, True))
+    for past in pasts:
+        given: dict[str, list[Element]] = {}
+        for element in past.elements:
+            given.setdefault(routing_key(element.identifiers, order), []).append(element)
+        for key, some in given.items():
+            for part in codecs.parts(some):
+                message = Elements(key, part, True, past.watermark, past.elements_seen)
+                messages.setdefault(partition_of(key, partitions), []).append(message)
     return [
         InboxRecord(partition, b"", value)
         for partition, some_messages in messages.items()
         for value in codecs.encode_messages(some_messages)
     ]
+
+
+class _Loose(NamedTuple):
+    elements: list[Element]
+    elements_seen: int = 0
+    watermark: int = 0
+
+
+def encode_put_back(
+    elements: Iterable[Element], order: IdentifierOrder, partitions: int
+) -> list[InboxRecord]:
+    """Records that put elements back of which nothing was said yet, or not of all that they belong to."""
+    return encode_pasts([_Loose(list(elements))], order, partitions)
 
 
 def encode_watermark(partition: int, watermark: int) -> InboxRecord:

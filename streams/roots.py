@@ -22,6 +22,7 @@ class Roots:
         self._limit = awake_limit
         self._awake: dict[str, Household] = {}  # the one touched last comes last
         self._resting: dict[str, bytes] = {}
+        self._floors: dict[str, int] = {}
         self.put_to_rest = 0  # weight of all that were; their objects refer to each other in circles
         self._look_at = 0
         self._looks = 0
@@ -67,7 +68,24 @@ class Roots:
         """Take a household out."""
         household = self.get(root)
         self._awake.pop(root, None)
+        self._floors.pop(root, None)
         return household
+
+    def floor(self, root: str) -> int:
+        """How many elements were seen of the household before its state was lost."""
+        return self._floors.get(root, 0)
+
+    def raise_to(self, household: Household, seen: int, watermark: int) -> None:
+        """Before the state was lost, `seen` elements were judged at `watermark`.
+
+        What is said from now on has seen more: as many as before, and those that are held. That is a function
+        of what came and not of its order, as a version must be.
+        """
+        more = seen - self.floor(household.household_id)
+        if more > 0:
+            self._floors[household.household_id] = seen
+            household._elements.count += more
+        household.watermark = max(household.watermark, watermark)
 
     def rest(self) -> None:
         """Nothing is owed of any household: let those rest that were not touched lately, beyond the limit."""

@@ -7,7 +7,7 @@ crash only in part.
 
 import random
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -47,6 +47,10 @@ class Warehouse:
         for partition, watermark in facts.watermarks.items():
             self.watermarks[partition] = max(watermark, self.watermarks.get(partition, 0))
 
+    def seen(self) -> int:
+        """The most elements that a household had seen."""
+        return max((row.version >> 42 for row in self._rows.values()), default=0)
+
     def standing(self) -> dict[Any, Any]:
         rows = {key: plain(row) for key, row in self._rows.items() if not getattr(row, "deleted", False)}
         return {**rows, **dict.fromkeys(self._archive, True)}
@@ -76,8 +80,8 @@ def plain(row: Any) -> Any:
     return msgspec.structs.replace(row, version=0)
 
 
-def wanted(elements: Iterable[Element], watermark: int, model: JourneyModel) -> dict[Any, Any]:
-    """What the warehouse must hold of these elements: each household judged at once."""
+def households_of(elements: Iterable[Element]) -> list[list[Element]]:
+    """The elements that share identifiers, directly or through others."""
     parent: dict[str, str] = {}
 
     def find(key: str) -> str:
@@ -94,12 +98,25 @@ def wanted(elements: Iterable[Element], watermark: int, model: JourneyModel) -> 
     households: dict[str, list[Element]] = {}
     for element in held:
         households.setdefault(find(element.identifiers[0].key), []).append(element)
+    return list(households.values())
+
+
+def wanted(elements: Iterable[Element], watermark: int, model: JourneyModel) -> dict[Any, Any]:
+    """What the warehouse must hold of these elements: each household judged at once."""
     rows: dict[Any, Any] = {}
-    for household in households.values():
+    for household in households_of(elements):
         facts = verdicts(household, watermark, model)
         rows |= {key: plain(row) for key, row in keyed(facts)}
         rows |= dict.fromkeys(archived(facts), True)
     return rows
+
+
+class Past(NamedTuple):
+    """A household as the archive knows it."""
+
+    elements: list[Element]
+    elements_seen: int
+    watermark: int
 
 
 class Worker:
@@ -408,12 +425,13 @@ def _again(
     else:
         records = (record for _, _, (value, _) in lost for record in codecs.decode(value).records)
         elements = [record for record in records if not isinstance(record, Clock)]
-        again = [
-            (record.partition, INBOX, record.value)
-            for record in protocol.encode_put_back(
-                elements, cluster.model.identifier_order, cluster.partitions
-            )
-        ]
+        order, partitions = cluster.model.identifier_order, cluster.partitions
+        if rng.random() < 0.5:
+            pasts = [Past(some, cluster.warehouse.seen(), 0) for some in households_of(elements)]
+            put_back = protocol.encode_pasts(pasts, order, partitions)
+        else:
+            put_back = protocol.encode_put_back(elements, order, partitions)
+        again = [(record.partition, INBOX, record.value) for record in put_back]
     for partition, watermark in watermarks.items():
         again.append((partition, INBOX, protocol.encode_watermark(partition, watermark).value))
     return again

@@ -1,0 +1,121 @@
+"""Single steps of the protocol; its whole is in test_protocol_scheduler.py."""
+
+from typing import NamedTuple
+
+from models.identifier import Identifier
+from models.touchpoint import Element, Touchpoint
+from models.verdict import row_version
+from streams import codecs
+from streams.protocol import Nodes, Position, encode_pasts, encode_put_back, encode_watermark
+from tests.histories import MODEL, NOON
+
+ANN = Identifier("user_id", "ann")
+COOKIE = Identifier("anonymous_id", "a1")
+
+
+def touchpoint(id: str, at: int = 0, *identifiers: Identifier, type_: str = "page_view") -> Touchpoint:
+    return Touchpoint(
+        id=id, source="test", source_instance="shop", source_event_id=id, source_type="test", channel="web",
+        type=type_, occurred_at=NOON + at, received_at=NOON + at, identifiers=identifiers or (ANN,),
+    )  # fmt: skip
+
+
+def trusting(**begun: int) -> Nodes:
+    nodes = Nodes(0, 1, MODEL)
+    nodes.guard({}, {}, trusting=True)
+    return nodes
+
+
+class Past(NamedTuple):
+    elements: list[Element]
+    elements_seen: int
+    watermark: int
+
+
+def put_back(nodes: Nodes, *pasts: Past) -> None:
+    for offset, record in enumerate(encode_pasts(pasts, MODEL.identifier_order, 1)):
+        nodes.receive_messages(codecs.decode_messages(record.value), Position("journeys.inbox", offset))
+
+
+def test_what_is_put_back_is_said_with_greater_versions_than_before_the_loss() -> None:
+    nodes = trusting()
+    put_back(nodes, Past([touchpoint("t1")], elements_seen=9, watermark=NOON + 5))
+    (row,) = nodes.say_all().touchpoints
+    assert row.version > row_version(9, NOON + 5)
+
+
+def test_a_merge_says_with_greater_versions_than_either_household_did() -> None:
+    nodes = trusting()
+    put_back(nodes, Past([touchpoint("t1", 0, COOKIE)], elements_seen=9, watermark=NOON + 5))
+    nodes.say_all()
+    offset = 0
+    waiting = nodes.receive([touchpoint("t2", 1, ANN, COOKIE)], Position("web", 0)).messages.get(0, [])
+    while waiting:
+        offset += 1
+        waiting = nodes.receive_messages(waiting, Position("journeys.inbox", offset)).messages.get(0, [])
+    rows = nodes.say_all().touchpoints
+    assert {row.touchpoint.id for row in rows} == {"t1", "t2"}
+    assert all(row.version > row_version(9, NOON + 5) for row in rows)
+
+
+def test_entries_of_the_changelog_bring_the_state_back() -> None:
+    nodes = trusting()
+    put_back(nodes, Past([], 0, 0))
+    entries = nodes.receive([touchpoint("t1"), touchpoint("t2", 1)], Position("web", 3)).entries
+    entries.append(codecs.watermark_entry(1, NOON + 7))
+    again = Nodes(0, 1, MODEL)
+    for key, value in entries:
+        again.load(key, value)
+    assert list(again.recovered()) in ([], [0])
+    assert again.watermark.value == NOON + 7
+    assert {element.id for element in again.households["user_id:ann"].elements()} == {"t1", "t2"}
+
+
+def test_a_watermark_that_a_predecessor_wrote_late_does_not_count() -> None:
+    nodes = Nodes(0, 1, MODEL)
+    for generation, watermark in ((1, 10), (2, 20), (1, 90)):
+        nodes.load(*codecs.watermark_entry(generation, watermark))
+    assert nodes.watermark.value == 20
+
+
+def test_the_watermark_can_be_put_back() -> None:
+    nodes = trusting()
+    record = encode_watermark(0, NOON)
+    nodes.receive_messages(codecs.decode_messages(record.value), Position("journeys.inbox", 0))
+    assert nodes.watermark.value == NOON
+
+
+def test_a_file_load_does_not_move_the_watermark() -> None:
+    nodes = trusting()
+    nodes.receive([touchpoint("t1", 10)], Position("web", 0), moves_watermark=False)
+    assert nodes.watermark.value == 0
+    nodes.receive([touchpoint("t2", 10)], Position("web", 1))
+    assert nodes.watermark.value == NOON + 10 - MODEL.allowed_lateness_ms
+
+
+def test_a_touchpoint_that_says_it_comes_from_the_future_does_not_move_the_watermark() -> None:
+    nodes = trusting()
+    nodes.receive([touchpoint("t1", 10**12)], Position("web", 0), now=NOON)
+    assert nodes.watermark.value == 0
+
+
+def test_what_is_put_back_keeps_below_the_limit_of_a_message() -> None:
+    elements = [touchpoint(f"t{number}", number) for number in range(4000)]
+    records = encode_put_back(elements, MODEL.identifier_order, 1)
+    assert len(records) > 1
+    assert all(len(record.value) < 2 * codecs.PART_BYTES for record in records)
+
+
+def test_resting_households_say_the_same() -> None:
+    elements = [
+        touchpoint(f"t{number}", number, Identifier("user_id", f"u{number % 7}")) for number in range(40)
+    ]
+    awake, resting = trusting(), Nodes(0, 1, MODEL, awake_limit=0)
+    resting.guard({}, {}, trusting=True)
+    for offset, element in enumerate(elements):
+        said = []
+        for nodes in (awake, resting):
+            nodes.receive([element], Position("web", offset))
+            said.append(nodes.say_all())
+        assert said[0] == said[1]
+    assert resting.households.resting > 0
