@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from sys import stderr
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -98,5 +99,38 @@ def load(
     map: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="YAML file: which column is which field.")
     ] = None,
+    collector: Annotated[
+        str | None, typer.Option(help="URL of the collector; else that of a running `up`.")
+    ] = None,
+    write_key: Annotated[str | None, typer.Option(help="Else the first one that is set.")] = None,
+    data: Data = None,
 ) -> None:
-    """Read files into the pipeline."""
+    """Read files of touchpoints into the pipeline; a row is a touchpoint. Loading again changes nothing."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ingest.files import load_files
+    from ingest.mapping import read_mapping
+
+    columns = read_mapping(map.read_text(), where=str(map)) if map is not None else None
+    door = _door(data, collector, write_key, live=False)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console(stderr),
+    ) as bar:
+        task = bar.add_task("loading", total=sum(path.stat().st_size for path in files))
+        loaded = load_files(
+            files,
+            source,
+            collector_url=door.collector_url,
+            write_key=door.write_key,
+            columns=columns,
+            progress=lambda read_bytes, so_far: bar.update(
+                task, completed=read_bytes, description=f"{so_far.accepted:,} touchpoints"
+            ),
+        )
+    print(f"{loaded.rows:,} rows: {loaded.accepted:,} accepted, {loaded.rejected:,} rejected")
+    if loaded.rejected:
+        print("`desireline rejected list` says why.")

@@ -45,6 +45,8 @@ def map_records(body: Any, delivery: Delivery, *, from_file: bool = False) -> Ma
 
 
 def _record(said: Any, delivery: Delivery) -> Record:
+    if isinstance(said, str):  # of a file
+        raise NotTaken("invalid_json", "the line is no row")
     if not isinstance(said, dict):
         raise NotTaken("invalid_field", "a record is an object")
     fields = {name: value for name, value in said.items() if value is not None}

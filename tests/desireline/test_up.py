@@ -1,5 +1,6 @@
 """`desireline up` with its real parts: it starts, ends without a trace, and stands whatever is killed."""
 
+import gzip
 import json
 import signal
 import socket
@@ -160,6 +161,41 @@ def test_what_the_broker_lost_before_the_worker_had_it_is_published_again(up: Up
     assert "1 touchpoints of the spool were published again" in said.sentence
     status = desireline("topics", "status", "--data", second.folder.path)
     assert said.sentence in status.stdout
+
+
+def test_files_are_loaded_and_what_is_wrong_in_them_is_shown_with_its_reason(
+    up: UpStarter, tmp_path: Path
+) -> None:
+    one = up().await_ready()
+    orders = tmp_path / "orders.csv.gz"
+    lines = [
+        "order,created,event,channel,mail",
+        "1,1790000000,bought,web,ann@shop.org",
+        "2,1790000100,bought,web",
+    ]
+    lines += [
+        "3,1790000200,bought,web,ann@shop.org",
+        "4,yesterday,bought,web,ann@shop.org",
+        "5,1790000300,bought,web,",
+    ]
+    orders.write_bytes(gzip.compress("\n".join(lines).encode()))
+    mapping = tmp_path / "orders.yaml"
+    mapping.write_text(
+        "id: order\noccurred_at: {column: created, unit: s}\ntype: {column: event, values: {bought: purchase}}\n"
+        "channel: channel\nidentifiers: {email: mail}\n"
+    )
+    command = ("load", orders, "--source", "shop", "--map", mapping, "--data", one.folder.path)
+    first = desireline(*command)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.splitlines()[0] == "5 rows: 2 accepted, 3 rejected"
+    assert desireline(*command).returncode == 0  # once more changes nothing
+    assert desireline("reconcile", "--data", one.folder.path, "--wait", "60").returncode == 0
+    one.await_answer("select toString(groupArray(length(types))) from journeys", ["[2]"])
+    listed = desireline("rejected", "list", "--format", "json", "--data", one.folder.path)
+    rejected = json.loads(listed.stdout)
+    assert {row["reason"] for row in rejected} == {"invalid_json", "bad_timestamp", "missing_identity"}
+    shown = desireline("rejected", "show", rejected[0]["id"], "--data", one.folder.path)
+    assert rejected[0]["reason"] in shown.stdout
 
 
 def test_a_broker_that_grew_is_renewed_and_what_stands_is_what_a_batch_gives(up: UpStarter) -> None:
