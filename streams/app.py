@@ -122,6 +122,7 @@ def _faust_app(config: WorkerConfig) -> faust.App:
         producer_max_request_size=LARGEST_MESSAGE_BYTES,
         producer_max_batch_size=1_000_000,
         producer_linger=0.0,
+        table_standby_replicas=0,
         stream_buffer_maxsize=_STREAM_BUFFER,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,

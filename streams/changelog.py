@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IllegalStateError
 from faust.tables.base import Collection
 from faust.tables.manager import TableManager
 from faust.transport.drivers.aiokafka import Consumer
@@ -23,6 +24,7 @@ from streams.codecs import Entry
 from streams.config import WorkerConfig
 from streams.protocol import Nodes
 from streams.topics import FACTS
+from streams.watch import WorkerStuck
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +102,7 @@ class Households(Collection):
         if self._trusting is not None:
             self._trusting.cancel()
         changelog = self.changelog_topic.get_topic_name()
-        mine = {tp.partition for tp in assigned if tp.topic == changelog}
+        mine = {tp.partition for tp in assigned if tp.topic in self._sources}
         follows = generation_id == self.generation + 1
         self._kept = mine & self.nodes.keys() if follows else set()
         self.generation = generation_id
@@ -153,6 +155,11 @@ class Households(Collection):
                 for topic in self._sources:
                     at = committed.get(TP(topic, partition))
                     begins[topic] = at or 0
+                    if partition in self._kept and begins[topic] > nodes.next_of(topic):
+                        raise WorkerStuck(
+                            f"{topic} partition {partition} was handled by another worker while it was ours",
+                            remedy="The worker is started again and reads the state anew.",
+                        )
                     if at is not None:
                         self.begun(topic, partition, at)
                 nodes.guard(
@@ -165,6 +172,8 @@ class Households(Collection):
             if not alone:
                 self._trusting = asyncio.create_task(self._trust_later())
             self.recovering = False
+        except IllegalStateError:
+            log.info("partitions are handed over again; the next recovery takes over")
         except Exception as error:  # Faust would swallow it and go on with half a state
             log.exception("recovery failed")
             await self._failed(error)

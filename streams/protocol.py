@@ -211,6 +211,10 @@ class Nodes:
                 self.watermark.clock(message.at)
         return handling.done()
 
+    def next_of(self, topic: str) -> int:
+        """The offset of the topic's record that comes next."""
+        return self._next.get(topic, 0)
+
     # --- saying ---
 
     @property

@@ -88,7 +88,11 @@ class Stitcher:
             await self._room.wait()
         message = event.message
         nodes = self._households.nodes.get(message.partition)
-        if nodes is None or message.generation_id != self._households.generation:
+        if (
+            nodes is None
+            or self._households.recovering
+            or message.generation_id != self._households.generation
+        ):
             return  # it was handed over while this record waited
         expected = self._gaps.missing(message.topic, message.partition, message.offset)
         if expected is not None:

@@ -2,13 +2,14 @@
 
 import itertools
 import random
+import re
 import time
 
 import msgspec
 import pytest
 
 from models.identifier import Identifier
-from models.touchpoint import Identification, Touchpoint
+from models.touchpoint import Element, Identification, Touchpoint
 from tests.histories import NOON
 from tests.streams.pipeline import MODEL, Pipeline
 from tests.streams.scheduler import elements_of, wanted
@@ -71,19 +72,25 @@ def test_cart_call_and_payment_are_one_journey_in_whatever_order_events_and_link
     assert customers == {(person, f"email:ann@example.org{person}") for person in people}
 
 
+def histories(rng: random.Random) -> list[Element]:
+    """Forty households' elements, all mixed."""
+    elements: list[Element] = []
+    for number in range(40):
+        for element in elements_of(rng, NOON):
+            identifiers = tuple(  # other people each time
+                msgspec.structs.replace(identifier, value=f"{identifier.value}{number}")
+                for identifier in element.identifiers
+            )
+            fields = {"id": f"{number}-{element.id}", "identifiers": identifiers}
+            elements.append(msgspec.structs.replace(element, **fields))
+    rng.shuffle(elements)
+    return elements
+
+
 @pytest.mark.slow
 def test_a_killed_worker_goes_on_where_it_was_and_ends_as_the_batch(pipeline: Pipeline) -> None:
     rng = random.Random(7)
-    histories = [elements_of(rng, NOON) for _ in range(40)]
-    elements = []
-    for number, history in enumerate(histories):
-        for element in history:  # other people each time
-            fields = {"id": f"{number}-{element.id}", "identifiers": tuple(
-                msgspec.structs.replace(identifier, value=f"{identifier.value}{number}")
-                for identifier in element.identifiers
-            )}  # fmt: skip
-            elements.append(msgspec.structs.replace(element, **fields))
-    rng.shuffle(elements)
+    elements = histories(rng)
     for share in (elements[::2], elements[1::2]):
         worker = pipeline.start_worker()
         pipeline.publish_routed(share)
@@ -93,6 +100,27 @@ def test_a_killed_worker_goes_on_where_it_was_and_ends_as_the_batch(pipeline: Pi
         worker.kill()
         worker.wait()
     pipeline.start_worker()
+    end = NOON + 200 * 24 * 60 * MINUTE_MS
+    pipeline.clock(end)
+    pipeline.read_to_the_end()
+    assert pipeline.standing() == wanted(elements, end, MODEL)
+
+
+@pytest.mark.slow
+def test_workers_share_the_partitions_and_one_takes_over_when_the_other_is_killed(pipeline: Pipeline) -> None:
+    elements = histories(random.Random(8))
+    shares = [elements[start::3] for start in range(3)]
+    first = pipeline.start_worker()
+    pipeline.publish_routed(shares[0])
+    pipeline.await_ready(first)
+    second = pipeline.start_worker()
+    pipeline.publish_routed(shares[1])
+    half = re.compile(r"partitions \[\d, \d\], of which")
+    pipeline.read_until(lambda: all(half.search(pipeline.log_of(worker)) for worker in (first, second)))
+    pipeline.await_ready(second)
+    first.kill()
+    first.wait()
+    pipeline.publish_routed(shares[2])
     end = NOON + 200 * 24 * 60 * MINUTE_MS
     pipeline.clock(end)
     pipeline.read_to_the_end()
