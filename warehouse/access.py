@@ -1,20 +1,17 @@
-"""Who may do what in the embedded warehouse: its users are roles of the engine, and the engine enforces
-them.
+"""Who may do what in the embedded warehouse: its users are roles of the engine, and the engine holds them to that.
 
 | user | role | may |
 |---|---|---|
-| `default` | owner | everything, within the cap on memory and time |
+| `default` | owner | everything, within the cap on memory |
 | `reader` | reader | read tables, choose harmless settings; no writes, files, addresses, others' queries |
 
-The engine refuses by grants (writes, `file()`, `url()`, `remote()` …), by constraints on settings (all but
-those that only bound or format a query stand fixed), and by row policies (system tables that tell of the
-machine are empty). Three things it does not know for an embedded session, so a reader's query is parsed by
-the engine and its tree looked at before it runs: statements that would leave the role, INTO OUTFILE, and
-functions that read files without a grant.
+The engine refuses by grants (writes, `file()`, `url()`, `remote()` …), by constraints on settings (all but those
+that only bound or format a query stand fixed), and by row policies (system tables that tell of the machine are
+empty). What it does not refuse within an embedded session is looked at before it runs (`reading`).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -22,8 +19,6 @@ from xml.sax.saxutils import escape
 
 import chdb
 import msgspec
-
-from warehouse.refusals import EngineError, read_only
 
 
 class Access(Enum):
@@ -60,76 +55,19 @@ _CHOSEN = re.compile(
 _CHOSEN_TEXTS = frozenset({"session_timezone", "log_comment"})
 # what a reader sees of the system: what describes the database, not the machine or other people's queries
 _SHOWN = frozenset(
-    [
-        "one",
-        "numbers",
-        "numbers_mt",
-        "zeros",
-        "zeros_mt",
-        "databases",
-        "tables",
-        "columns",
-        "settings",
-        "settings_changes",
-        "functions",
-        "formats",
+    {"one", "numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "generate_series", "generateSeries"}
+    | {"databases", "tables", "columns", "constraints", "projections", "data_skipping_indices", "settings"}
+    | {"functions", "aggregate_function_combinators", "table_functions", "formats", "data_type_families"}
+    | {
         "table_engines",
-        "table_functions",
         "database_engines",
-        "data_type_families",
         "time_zones",
         "collations",
         "keywords",
         "licenses",
         "contributors",
-        "aggregate_function_combinators",
-        "data_skipping_indices",
-        "projections",
-        "current_roles",
-        "enabled_roles",
-        "role_grants",
-        "privileges",
-        "primes",
-        "generate_series",
-        "generateSeries",
-        "generate_series_mt",
-        "constraints",
-    ]
-)
-_STATEMENTS = frozenset(
-    [
-        "SelectWithUnionQuery",
-        "SelectQuery",
-        "TablesInSelectQuery",
-        "SelectIntersectExceptQuery",
-        "ShowTablesQuery",
-        "ShowColumnsQuery",
-        "ShowIndexesQuery",
-        "ShowSettingQuery",
-        "ShowFunctionsQuery",
-        "ShowEnginesQuery",
-        "ExplainQuery",
-    ]
-)
-_DESCRIBING = re.compile(
-    r"(?:Describe|Exists\w*|ShowCreate\w*|ShowTables|Show\w+)(?:Query)?\b(?<!ShowProcesslistQuery)"
-)
-_DESCRIBED = re.compile(r"^ *(?:TableExpression|TableIdentifier|Identifier|Literal|Set|ExpressionList)\b")
-_HARMFUL = frozenset(
-    [
-        "file",
-        "catboostevaluate",
-        "addresstoline",
-        "addresstolinewithinlines",
-        "addresstosymbol",
-        "demangle",
-        "hascolumnintable",
-        "getserversetting",
-        "getmacro",
-        "evalmlmethod",
-        "executable",
-        "reinterpretasenum",
-    ]
+    }
+    | {"current_roles", "enabled_roles", "role_grants", "privileges", "settings_changes"}
 )
 _CONFIGURATION = """<clickhouse>
     <users_config>{users}</users_config>
@@ -228,70 +166,7 @@ def first_statements(access: Access, limits: Limits) -> Iterator[str]:
         yield "SET ROLE owner"
 
 
-def checked(connection: Any, text: str) -> str:
-    """A reader's statement as the engine understands it, to be run instead. EngineError: it is refused."""
-    bound = {"text": escaped(text)}
-    understood = "SELECT formatQuery({text:String}) AS canonical"
-    try:
-        asked = f"{understood}, parseQueryToJSON(canonical) AS tree"
-        answer = msgspec.json.decode(connection.query(asked, "JSONEachRow", params=bound).bytes())
-    except Exception as error:
-        if "does not support JSON serialization" not in str(error):
-            raise
-        answer = msgspec.json.decode(connection.query(understood, "JSONEachRow", params=bound).bytes())
-        canonical = str(answer["canonical"])
-        _check_description(connection, canonical)
-        return canonical
-    nodes = msgspec.json.decode(answer["tree"])
-    if nodes.get("type") not in _STATEMENTS:
-        raise read_only("only queries that read")
-    for node in _nodes(nodes):
-        _check(node)
-    return str(answer["canonical"])
-
-
-def escaped(value: str) -> str:
-    """A text as ClickHouse wants the value of a bound parameter."""
-    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
-
-
 def _may_choose(name: str, kind: str) -> bool:
     if name in ("readonly", "max_memory_usage", "max_execution_time") or name in _CHOSEN_TEXTS:
         return True  # the engine keeps the first fixed by itself, and the two within their caps
     return _CHOSEN.fullmatch(name) is not None and kind not in ("String", "Map")
-
-
-def _check(node: Mapping[str, Any]) -> None:
-    kind = node.get("type", "")
-    if kind.endswith("Query") and kind not in _STATEMENTS and kind != "SetQuery":
-        raise read_only("only queries that read")
-    if "out_file" in node:
-        raise read_only("answers are not written to files")
-    names = [node.get("name", "")] if kind == "Function" else []
-    names += [value for key, value in node.items() if "func" in key]
-    for name in names:
-        if isinstance(name, str) and (name.lower() in _HARMFUL or re.match(r"ai[A-Z]", name)):
-            raise read_only(f"the function {name} is not for readers")
-
-
-def _check_description(connection: Any, canonical: str) -> None:
-    """DESCRIBE, EXISTS, SHOW … of names only: their tree has no JSON, and as text it names no function."""
-    lines = connection.query(f"EXPLAIN AST {canonical}", "TSVRaw").bytes().decode().splitlines()
-    if not lines or not _DESCRIBING.match(lines[0]) or "OUTFILE" in canonical.upper():
-        raise read_only("only queries that read")
-    if not all(_DESCRIBED.match(line) for line in lines[1:]):
-        raise read_only("only tables are described")
-
-
-def _nodes(tree: Any) -> Iterable[Mapping[str, Any]]:
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-
-
-__all__ = ["Access", "EngineError", "Limits", "checked", "configure", "escaped", "first_statements"]

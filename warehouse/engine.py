@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from warehouse import stitching
-from warehouse.access import Access, Limits, checked, configure, first_statements, open_handle
+from warehouse.access import Access, Limits, configure, first_statements, open_handle
+from warehouse.reading import checked
 from warehouse.refusals import DataFolderTaken, EngineError
 from warehouse.statement import InsertedData, Statement
 
@@ -99,7 +100,7 @@ class Query:
                     "Code: 164. DB::Exception: reader: Cannot execute query in readonly mode. (READONLY)"
                 )
             with as_ours():
-                text = checked(connection, text)
+                text = checked(connection, text, parameters)
         if not statement.leaves_no_trace:
             self._handle.spent = True
         if statement.data is not None:

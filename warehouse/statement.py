@@ -88,6 +88,11 @@ def read(argument: str, body: bytes) -> Statement:
     return statement
 
 
+def words(text: str) -> Iterator[str]:
+    """The words and signs of a statement, in capitals, without comments; what is quoted is one word."""
+    return (_text(token.text).upper() for token in _tokens(text.encode()))
+
+
 def _read(head: bytes, body: memoryview, *, whole: bool = False) -> Statement | None:
     """None: the body belongs to the text of the statement."""
     tokens = _tokens(head)
