@@ -28,11 +28,11 @@ from ingest.mapped import Mapped
 from ingest.publisher import FILE_HEADER, pack
 from ingest.spool import SpoolBroken
 from models.alerts import Alert
-from models.touchpoint import Clock, Element
+from models.touchpoint import Clock
 from streams.alert import seeds
-from streams.protocol import InboxRecord, encode_put_back, encode_watermark
+from streams.protocol import InboxRecord, encode_pasts, encode_put_back, encode_watermark
 from streams.topics import ABANDONMENT, INBOX, LARGEST_MESSAGE_BYTES, topic_status
-from warehouse.archive import pasts
+from warehouse.archive import Past, pasts
 from warehouse.connection import client
 
 if TYPE_CHECKING:
@@ -92,15 +92,17 @@ class Republisher:
         if horizon_ms is None:
             horizon_ms = self._model.history_ms
         self._say(step="archive", to_put_back=self._archived(now_ms() - horizon_ms))
-        together: list[Element] = []
+        together: list[Past] = []
+        count = 0
         for past in pasts(self.client, now_ms(), horizon_ms=horizon_ms):
-            together += past.elements
-            if len(together) >= _TOGETHER:
-                self._put(together)
-                together = []
+            together.append(past)
+            count += len(past.elements)
+            if count >= _TOGETHER:
+                self._put_households(together)
+                together, count = [], 0
                 if self._broker_full():
                     break
-        self._put(together)
+        self._put_households(together)
         self._await_worker(0)
         self._say(step="done", to_put_back=self._progress.put_back, finished_at=now_ms())
         log.info(self._progress.sentence)
@@ -194,7 +196,8 @@ class Republisher:
         elements = [
             record for mapped in lacking for record in mapped.records if not isinstance(record, Clock)
         ]
-        self._put(elements, counts=False)
+        self._send_inbox(encode_put_back(elements, order, partitions))
+        self._await_worker(_AHEAD)
         self._say(published_again=self._progress.published_again + len(elements))
 
     def _worker_lags(self) -> bool:
@@ -225,12 +228,11 @@ class Republisher:
             for row in rows
         ]
 
-    def _put(self, elements: list[Element], *, counts: bool = True) -> None:
-        records = encode_put_back(elements, self._model.identifier_order, self._settings.partitions)
-        self._send_inbox(records)
+    def _put_households(self, households: list[Past]) -> None:
+        order, partitions = self._model.identifier_order, self._settings.partitions
+        self._send_inbox(encode_pasts(households, order, partitions))
         self._await_worker(_AHEAD)
-        if counts:
-            self._say(put_back=self._progress.put_back + len(elements))
+        self._say(put_back=self._progress.put_back + sum(len(past.elements) for past in households))
 
     def _send_inbox(self, records: Iterable[InboxRecord]) -> None:
         sent: list[tuple[int, FutureRecordMetadata]] = [

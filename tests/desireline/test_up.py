@@ -181,8 +181,8 @@ def test_files_are_loaded_and_what_is_wrong_in_them_is_shown_with_its_reason(
     orders.write_bytes(gzip.compress("\n".join(lines).encode()))
     mapping = tmp_path / "orders.yaml"
     mapping.write_text(
-        "id: order\noccurred_at: {column: created, unit: s}\ntype: {column: event, values: {bought: purchase}}\n"
-        "channel: channel\nidentifiers: {email: mail}\n"
+        "id: order\noccurred_at: {column: created, unit: s}\nchannel: channel\n"
+        "type: {column: event, values: {bought: purchase}}\nidentifiers: {email: mail}\n"
     )
     command = ("load", orders, "--source", "shop", "--map", mapping, "--data", one.folder.path)
     first = desireline(*command)
