@@ -232,7 +232,9 @@ class Republisher:
         order, partitions = self._model.identifier_order, self._settings.partitions
         self._send_inbox(encode_pasts(households, order, partitions))
         self._await_worker(_AHEAD)
-        self._say(put_back=self._progress.put_back + sum(len(past.elements) for past in households))
+        put_back = self._progress.put_back + sum(len(past.elements) for past in households)
+        # those with an open attempt are put back however old they are, and were not counted
+        self._say(put_back=put_back, to_put_back=max(put_back, self._progress.to_put_back))
 
     def _send_inbox(self, records: Iterable[InboxRecord]) -> None:
         sent: list[tuple[int, FutureRecordMetadata]] = [
@@ -274,7 +276,7 @@ class Republisher:
 
     def _say(self, **changed: Any) -> None:
         self._progress = msgspec.structs.replace(self._progress, **changed)
-        if changed.keys() - {"put_back"} or time.monotonic() - self._said_at > _SAY_EVERY_S:
+        if changed.keys() - {"put_back", "to_put_back"} or time.monotonic() - self._said_at > _SAY_EVERY_S:
             self._said_at = time.monotonic()
             write(self.folder, self._progress)
 

@@ -29,13 +29,16 @@ def serve(
 
 @app.command()
 def migrate() -> None:
-    """Make or change tables and views to what this version needs. Safe to run twice."""
+    """Make or change tables, views and the read-only user to what this version needs. Safe to run twice."""
+    from desireline import readers
     from desireline.asking import said_clearly
     from warehouse.migrations import migrate as bring_up_to_date
 
-    url = settings().warehouse_url
-    with said_clearly(url):
-        bring_up_to_date(url)
+    read = settings()
+    with said_clearly(read.warehouse_url):
+        applied = bring_up_to_date(read.warehouse_url)
+        readers.ensure(read)
+    print(f"{len(applied)} migrations were applied" if applied else "nothing was left to migrate")
 
 
 @app.command()
