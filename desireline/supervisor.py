@@ -24,7 +24,7 @@ from desireline.asking import locked
 from desireline.errors import NoWarehouse, UpError
 from desireline.ports import free_port, reachable, taken
 from desireline.running import Child, DataFolder, Running, Urls
-from desireline.settings import Settings, as_environment
+from desireline.settings import Settings, as_environment, variable_of
 
 log = logging.getLogger(__name__)
 
@@ -187,9 +187,12 @@ class Supervisor:
                 remedy="Set DESIRELINE_WRITE_KEYS=KEY=NAME.",
             )
         ports = {name: getattr(given, name) or free_port() for name in PORT_OPTIONS}
+        default = Settings()
+        for name in ("bootstrap_servers", "warehouse_url"):
+            if getattr(given, name) != getattr(default, name):
+                self.say(f"{variable_of(name)} is for the roles one by one; `up` runs its own")
         place = f"{LOCAL}:{ports['warehouse_port']}/desireline"
         password = f":{given.warehouse_password}" if given.warehouse_password else ""
-        default = Settings()
         return msgspec.structs.replace(
             given,
             **ports,
