@@ -111,7 +111,6 @@ class EmbeddedWarehouse:
     def __init__(self, path: str | None = None, *, port: int = 0, options: tuple[str, ...] = ()) -> None:
         self._own = tempfile.TemporaryDirectory(prefix="desireline-warehouse-") if path is None else None
         self.path = path or (self._own.name if self._own else "")
-        self._given_port = port
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port
@@ -144,7 +143,7 @@ class EmbeddedWarehouse:
 
     def start(self) -> None:
         """Start and wait until it answers. DataFolderTaken with what it said if it does not come up."""
-        self.port = self._given_port or _free_port()
+        self.port = self.port or _free_port()  # the same again after a stop: its clients know no other
         command = [sys.executable, "-P", "-m", "warehouse.embedded"]
         command += ["--path", self.path, "--port", str(self.port), *self._options]
         said = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody empties would stop it
