@@ -1,96 +1,130 @@
-"""The collector: reads, checks the key, maps, spools, answers. Kafka may be away; the answer waits for the
-disk alone.
+"""The collector: reads, checks the key, maps, spools, answers. It waits for the disk, never for the broker.
 
 Clients are particular about answers: anything but a 200 with a JSON object makes some of them send a batch
 again, a redirect loses it, and errors must have `code`, `message` and `detail`.
 """
 
 import asyncio
+import math
 import time
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ingest import metrics
 from ingest.config import CollectorConfig
 from ingest.mapped import Mapped
-from ingest.publisher import Publisher
+from ingest.publisher import Publisher, needed_from
 from ingest.rejection import NotTaken, Reason
-from ingest.routes import FROM_FILE, REFUSED, TRACKING, map_with, refused
+from ingest.routes import BATCH, FROM_FILE, REFUSED, STRIPE, TOUCHPOINTS, TRACKING, map_with, parse, refused
 from ingest.signatures import verify_stripe
 from ingest.spool import Delivered, Spool, SpoolBroken, SpoolFull
-from ingest.write_keys import basic_key, source_instance
+from ingest.write_keys import Allowance, instance_of, unknown_basic
 
-_KEPT_HEADERS = ("user-agent", "x-retry-count", "content-encoding")
-_RETRY_AFTER_S = 30
-STRIPE_INSTANCE = "stripe"
+FILE_REQUEST_HEADER = "desireline-file"
+"""Request header of a file loader: rows of a file, with their places, and a clock record at the end."""
 
-_decode = msgspec.json.Decoder().decode
+_KEPT_HEADERS = ("content-type", "content-encoding", "user-agent", "x-retry-count")
+_LONGEST_HEADER = 500
+_RETRY_AFTER_S = 5
+_STRIPE_INSTANCE = "stripe"
+_SHORT = {
+    "t": "track",
+    "p": "page",
+    "s": "screen",
+    "i": "identify",
+    "g": "group",
+    "a": "alias",
+    "import": BATCH,
+}
+_STATUS: dict[Reason, int] = {"body_too_large": 413, "signature_invalid": 401, "signature_stale": 401}
+_HEAVY_BYTES = 256 * 1024  # a larger body is read in a thread, since it would keep others waiting
+# a browser gives its page the answer only if it says that any page may have it
+_HEADERS = {"Access-Control-Allow-Origin": "*"}
+_PREFLIGHT = {
+    **_HEADERS,
+    "Access-Control-Allow-Methods": "POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Content-Encoding, X-Retry-Count",
+    "Access-Control-Max-Age": "86400",
+}
+
 _encode = msgspec.json.Encoder().encode
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Refusal(Exception):
-    """Answered with an error; `keep` (a reason) if the sender is known and the body is dead-lettered."""
+    """Answered with an error. What it is about is not kept."""
 
-    def __init__(self, status: int, code: str, message: str, detail: str, keep: Reason | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, detail: str = "", *, retry_after_s: int | None = None
+    ) -> None:
         self.status = status
         self.code = code
         self.message = message
         self.detail = detail
-        self.keep = keep
+        self.retry_after_s = retry_after_s
         super().__init__(message)
+
+
+class _Checked(NamedTuple):
+    """A body of somebody we know, as its mapper takes it."""
+
+    route: str
+    instance: str
+    body: Any
+    events: int
 
 
 def create_app(
     config: CollectorConfig, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 ) -> FastAPI:
-    """The ASGI application; spool and publisher start with it and end with it. `now_ms`: the clock, UTC
-    ms.
-    """
+    """The ASGI application; spool and publisher start and end with it. `now_ms`: the clock, UTC ms."""
     collector = Collector(config, now_ms)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
-        collector.start()
+        await asyncio.to_thread(collector.start)
         yield
         await asyncio.to_thread(collector.stop)
 
-    app = FastAPI(title="desireline collector", lifespan=running, redirect_slashes=False)
+    # with redirects off: clients follow one without the body, and lose it
+    app = FastAPI(
+        title="desireline collector", lifespan=running, redirect_slashes=False, openapi_url=None
+    )  # fmt: skip
     for path, route in (
-        ("/v1/batch", "batch"),
-        ("/batch", "batch"),
-        *((f"/v1/{call}", call) for call in TRACKING),
+        *((f"/v1/{name}", name) for name in (BATCH, *TRACKING)),
+        *((f"/v1/{short}", name) for short, name in _SHORT.items()),
+        ("/batch", BATCH),
     ):
-        _both(app, path, collector.handler(route))
-    _both(app, "/v1/touchpoints", collector.handler("touchpoints"))
-    _both(app, "/webhooks/stripe", collector.stripe)
-
-    @app.get("/healthz", include_in_schema=False)
-    async def healthz() -> Response:
-        return Response("ok\n", media_type="text/plain")
-
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> Response:
-        return _answer(200, collector.state())
-
-    @app.get("/metrics", include_in_schema=False)
-    async def prometheus() -> Response:
-        metrics.UNPUBLISHED_BYTES.set(collector.publisher.unpublished_bytes)
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
+        _post(app, path, partial(collector.take, route, collector.check_calls))
+    _post(app, "/v1/touchpoints", partial(collector.take, TOUCHPOINTS, collector.check_records))
+    _post(app, "/webhooks/stripe", partial(collector.take, STRIPE, collector.check_stripe))
+    for path, answer in (
+        ("/webhooks/stripe", _hello),
+        ("/healthz", _hello),
+        ("/readyz", collector.ready),
+        ("/metrics", collector.metrics),
+    ):
+        app.add_route(path, answer, methods=["GET", "HEAD"])
+    app.add_exception_handler(HTTPException, _no_such_thing)
+    app.add_exception_handler(Exception, _our_fault)
     return app
 
 
-def _both(app: FastAPI, path: str, handler: Callable[[Request], Awaitable[Response]]) -> None:
-    # with and without the slash: clients follow a redirect without the body, and lose it
-    app.add_api_route(path, handler, methods=["POST"])
-    app.add_api_route(f"{path}/", handler, methods=["POST"], include_in_schema=False)
+def _post(app: FastAPI, path: str, handler: Handler) -> None:
+    for each in (path, f"{path}/"):
+        app.add_route(each, handler, methods=["POST"])
+        app.add_route(each, _preflight, methods=["OPTIONS"])
 
 
 class Collector:
@@ -99,138 +133,170 @@ class Collector:
     def __init__(self, config: CollectorConfig, now_ms: Callable[[], int]) -> None:
         self._config = config
         self._now_ms = now_ms
-        self.publisher = Publisher(config)
+        self._secrets = [secret.strip() for secret in config.stripe_secret.split(",") if secret.strip()]
+        self._allowance = Allowance(config.calls_per_second)
         self._spool: Spool | None = None
+        self.publisher = Publisher(config)
 
     def start(self) -> None:
+        """Open the spool and begin to publish. SpoolTaken if another process has it."""
         self._spool = Spool(
-            self._config.spool_dir, limit_bytes=self._config.spool_limit_bytes, on_commit=self.publisher.offer
+            self._config.spool_dir,
+            limit_bytes=self._config.spool_limit_bytes,
+            on_commit=self.publisher.offer,
+            needed_from=lambda: needed_from(self._config, self.publisher.position),
         )
         self.publisher.start(self._spool)
 
     def stop(self) -> None:
+        """Write what was taken, and publish what the broker takes within seconds; the rest stays spooled."""
         if self._spool is not None:
             self._spool.close()
-        self.publisher.stop()
+            self.publisher.stop()
 
     @property
     def spool(self) -> Spool:
+        """The open spool."""
         if self._spool is None:
             raise SpoolBroken("the collector has not started")
         return self._spool
 
-    def state(self) -> dict[str, Any]:
-        """For /readyz: touchpoints are taken also while the broker is away."""
-        return {
-            "ready": True,
-            "broker": "ok" if self.publisher.broker_away_since is None else "away",
+    async def ready(self, _request: Request) -> Response:
+        """Whether touchpoints are taken. They are while the broker is away, too, and it says so."""
+        fault = self.publisher.fault
+        refusing = self.spool.fault or ("the spool is full" if self.spool.full else None)
+        said = {
+            "ready": refusing is None,
+            "broker": "ok" if fault is None else "away",
+            "fault": refusing or fault,
             "unpublished_bytes": self.publisher.unpublished_bytes,
             "spool_bytes": self.spool.size_bytes,
         }
+        return _answer(200 if refusing is None else 503, said)
 
-    def handler(self, route: str) -> Callable[[Request], Awaitable[Response]]:
-        """The handler of a route that is open to write keys."""
+    async def metrics(self, _request: Request) -> Response:
+        """For Prometheus."""
+        metrics.UNPUBLISHED_BYTES.set(self.publisher.unpublished_bytes)
+        metrics.SPOOL_BYTES.set(self.spool.size_bytes)
+        metrics.BROKER_AWAY.set(self.publisher.fault is not None)
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-        async def take(request: Request) -> Response:
-            return await self._answered(request, route, self._with_key)
+    async def take(
+        self, route: str, check: Callable[[Request, str, bytes, bytes], _Checked], request: Request
+    ) -> Response:
+        """Take what is sent to a route; 200 once it is on disk. `check` says who sent it and reads it."""
+        try:
+            response = await self._taken(route, check, request)
+        except Refusal as refusal:
+            metrics.REFUSED.labels(refusal.code).inc()
+            response = _error(refusal)
+        except (SpoolFull, SpoolBroken) as error:
+            code = "spool_full" if isinstance(error, SpoolFull) else "spool_broken"
+            response = _error(
+                Refusal(503, code, "come again later", str(error), retry_after_s=_RETRY_AFTER_S)
+            )
+        except ClientDisconnect:
+            response = _error(Refusal(400, "incomplete", "the body ended too early"))
+        metrics.REQUESTS.labels(route, response.status_code).inc()
+        return response
 
-        take.__doc__ = f"Take what a client sends to `{route}`; 200 once it is on disk."
-        return take
-
-    async def stripe(self, request: Request) -> Response:
-        """Take a signed event of Stripe; 200 once it is on disk."""
-        return await self._answered(request, "stripe", self._signed)
-
-    async def _answered(self, request: Request, route: str, check: Any) -> Response:
-        started = time.perf_counter()
-        instance = None
+    async def _taken(
+        self, route: str, check: Callable[[Request, str, bytes, bytes], _Checked], request: Request
+    ) -> Response:
+        limit = self._config.body_limit_bytes
         raw = b""
         try:
-            raw = await _body(request, self._config.body_limit_bytes)
-            instance = source_instance(
-                basic_key(request.headers.get("authorization")), self._config.write_keys
-            )
-            plain = _inflated(raw, request.headers.get("content-encoding", ""), self._config.body_limit_bytes)
-            instance, body = check(request, plain, instance)
-            if route == "touchpoints" and request.headers.get("desireline-file"):
-                route = FROM_FILE
-            mapped = await self._keep(request, route, instance, plain, body)
-        except Refusal as refusal:
-            return await self._refuse(request, route, instance, raw, refusal)
-        except SpoolFull as full:
-            return _error(503, "spool_full", str(full), {"Retry-After": str(_RETRY_AFTER_S)})
-        except SpoolBroken as broken:
-            return _error(503, "spool_broken", str(broken), {"Retry-After": str(_RETRY_AFTER_S)})
+            if route != STRIPE and unknown_basic(_authorization(request), self._config.write_keys):
+                raise _unknown_key()
+            raw = await _body(request, limit)
+            started = time.perf_counter()
+            encoding = request.headers.get("content-encoding", "").strip().lower()
+            heavy = len(raw) > _HEAVY_BYTES or encoding not in ("", "identity")
+            plain = await asyncio.to_thread(_inflated, raw, encoding, limit) if heavy else raw
+            heavy = len(plain) > _HEAVY_BYTES
+            read = partial(check, request, route, raw, plain)
+            checked = await asyncio.to_thread(read) if heavy else read()
+        except NotTaken as why:
+            return await self._refuse(request, route, raw, why)
+        if not checked.events:
+            return _accepted(0, 0)
+        if wait_s := self._allowance.wait_s(checked.instance, checked.events):
+            detail = f"{self._config.calls_per_second} calls per second are allowed"
+            raise Refusal(429, "too_fast", "come again later", detail, retry_after_s=math.ceil(wait_s))
+        delivered = self._delivered(request, checked.route, checked.instance, plain)
+        map_it = partial(map_with, self._config, delivered, checked.body)
+        mapped = await asyncio.to_thread(map_it) if heavy else map_it()
+        await asyncio.wrap_future(self.spool.append(delivered, mapped))
+        _count(mapped)
         metrics.REQUEST_S.observe(time.perf_counter() - started)
-        whole = mapped.rejected[0] if len(mapped.rejected) == 1 and not mapped.records else None
+        whole = mapped.rejected[0] if checked.events == 1 and mapped.rejected else None
         if whole is not None and whole.reason == "invalid_json":
-            return _error(400, "invalid_json", whole.detail)
-        return _answer(
-            200, {"success": True, "accepted": len(mapped.records), "rejected": len(mapped.rejected)}
-        )
+            return _error(Refusal(400, whole.reason, "the body is not taken", whole.detail))
+        return _accepted(mapped.accepted, len(mapped.rejected))
 
-    def _with_key(self, _request: Request, plain: bytes, instance: str | None) -> tuple[str, Any]:
-        """Who sent it, and its JSON: the key of the Basic header, else the body's `writeKey`."""
-        try:
-            body = _decode(plain)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            if instance is None:
-                raise _unknown_key() from error
-            raise Refusal(
-                400, "invalid_json", "the body is no JSON", str(error), keep="invalid_json"
-            ) from error
-        if instance is None and isinstance(body, dict):
-            key = body.get("writeKey") or body.get("api_key")
-            instance = source_instance(key if isinstance(key, str) else None, self._config.write_keys)
+    def check_calls(self, request: Request, route: str, _raw: bytes, plain: bytes) -> _Checked:
+        """Segment's calls: the key of the Basic header, else the body's `writeKey`, else a bearer token."""
+        calls = parse(route, plain)
+        instance = instance_of(_authorization(request), calls.write_key, self._config.write_keys)
         if instance is None:
             raise _unknown_key()
-        return instance, body
+        return _Checked(route, instance, calls, len(calls.messages))
 
-    def _signed(self, request: Request, plain: bytes, _instance: str | None) -> tuple[str, Any]:
-        if not self._config.stripe_secret:
+    def check_records(self, request: Request, route: str, _raw: bytes, plain: bytes) -> _Checked:
+        """Records of our own form, also those of a file."""
+        instance = instance_of(_authorization(request), None, self._config.write_keys)
+        if instance is None:
+            raise _unknown_key()
+        if FILE_REQUEST_HEADER in request.headers:
+            route = FROM_FILE
+        records = parse(route, plain)
+        return _Checked(route, instance, records, len(records) if isinstance(records, list) else 1)
+
+    def check_stripe(self, request: Request, _route: str, raw: bytes, plain: bytes) -> _Checked:
+        """An event that Stripe has signed."""
+        if not self._secrets:
             raise Refusal(404, "unknown_source", "the Stripe webhook is off", "Set DESIRELINE_STRIPE_SECRET.")
+        header = request.headers.get("stripe-signature", "")
         try:
-            verify_stripe(
-                plain,
-                request.headers.get("stripe-signature", ""),
-                self._config.stripe_secret,
-                self._now_ms() // 1000,
-            )
+            verify_stripe(raw, header, self._secrets, self._now_ms() // 1000)
         except NotTaken as why:
             raise Refusal(401, why.reason, "the signature does not hold", why.detail) from why
-        try:
-            return STRIPE_INSTANCE, _decode(plain)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Refusal(
-                400, "invalid_json", "the body is no JSON", str(error), keep="invalid_json"
-            ) from error
+        return _Checked(STRIPE, _STRIPE_INSTANCE, plain, 1)
 
-    async def _keep(self, request: Request, route: str, instance: str, plain: bytes, body: Any) -> Mapped:
-        headers = {name: request.headers[name] for name in _KEPT_HEADERS if name in request.headers}
-        delivered = Delivered(uuid.uuid4().hex, self._now_ms(), route, instance, headers, plain)
-        mapped = map_with(self._config, delivered, body)
-        await asyncio.wrap_future(self.spool.append(delivered, mapped))
-        for record in mapped.records:
-            source = getattr(record, "source", "correction")
-            metrics.ACCEPTED.labels(source, getattr(record, "channel", "")).inc()
-        for rejected in mapped.rejected:
-            metrics.REJECTED.labels(rejected.source, rejected.reason).inc()
-        return mapped
-
-    async def _refuse(
-        self, request: Request, route: str, instance: str | None, raw: bytes, refusal: Refusal
-    ) -> Response:
-        metrics.REFUSED.labels(str(refusal.status)).inc()
-        if refusal.keep is not None and (instance is not None or route == "stripe"):
-            headers = {"route": route, **refused(refusal.keep, refusal.detail)}
-            delivered = Delivered(
-                uuid.uuid4().hex, self._now_ms(), REFUSED, instance or STRIPE_INSTANCE, headers, raw
+    async def _refuse(self, request: Request, route: str, raw: bytes, why: NotTaken) -> Response:
+        """Answer a body that is not taken as a whole; of a sender we know it is kept, with the reason."""
+        # a webhook's sender is known by the signature, which nobody could look at
+        keys = {} if route == STRIPE else self._config.write_keys
+        instance = instance_of(_authorization(request), None, keys)
+        if instance is None:
+            metrics.REFUSED.labels(why.reason).inc()
+        else:
+            delivered = self._delivered(
+                request, REFUSED, instance, raw, refused(why.reason, why.detail, route)
             )
-            try:
-                await asyncio.wrap_future(self.spool.append(delivered))
-            except (SpoolFull, SpoolBroken) as error:
-                return _error(503, "spool_full", str(error), {"Retry-After": str(_RETRY_AFTER_S)})
-        return _error(refusal.status, refusal.code, refusal.message, detail=refusal.detail)
+            mapped = map_with(self._config, delivered)
+            await asyncio.wrap_future(self.spool.append(delivered, mapped))
+            _count(mapped)
+        return _error(Refusal(_STATUS.get(why.reason, 400), why.reason, "the body is not taken", why.detail))
+
+    def _delivered(
+        self, request: Request, route: str, instance: str, body: bytes, said: dict[str, str] | None = None
+    ) -> Delivered:
+        headers = {
+            name: request.headers[name][:_LONGEST_HEADER] for name in _KEPT_HEADERS if name in request.headers
+        }
+        return Delivered(uuid.uuid4().hex, self._now_ms(), route, instance, headers | (said or {}), body)
+
+
+def _count(mapped: Mapped) -> None:
+    counts: dict[tuple[str, str], int] = {}
+    for record in mapped.records:
+        of = getattr(record, "source", ""), getattr(record, "channel", "")
+        counts[of] = counts.get(of, 0) + 1
+    for (source, channel), count in counts.items():
+        metrics.ACCEPTED.labels(source, channel).inc(count)
+    for one in mapped.rejected:
+        metrics.REJECTED.labels(one.source, one.reason).inc()
 
 
 def _unknown_key() -> Refusal:
@@ -242,10 +308,17 @@ def _unknown_key() -> Refusal:
     )
 
 
+def _authorization(request: Request) -> str | None:
+    header: str | None = request.headers.get("authorization")
+    return header
+
+
 async def _body(request: Request, limit: int) -> bytes:
-    if int(request.headers.get("content-length") or 0) > limit:
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
-    pieces, size = [], 0
+    pieces: list[bytes] = []
+    size = 0
     async for piece in request.stream():
         size += len(piece)
         if size > limit:
@@ -254,41 +327,69 @@ async def _body(request: Request, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def _too_large(limit: int) -> Refusal:
-    return Refusal(413, "body_too_large", "the body is too large", f"at most {limit} bytes, unpacked")
+def _too_large(limit: int) -> NotTaken:
+    return NotTaken("body_too_large", f"at most {limit:,} bytes, unpacked")
 
 
 def _inflated(raw: bytes, encoding: str, limit: int) -> bytes:
-    """The body unpacked, at most `limit` bytes of it."""
+    """The body unpacked; never more than `limit` bytes of it are."""
     if encoding in ("", "identity"):
         return raw
-    if encoding not in ("gzip", "deflate"):
-        raise Refusal(
-            400, "invalid_encoding", f"encoding {encoding[:20]} is not known", "gzip, deflate or none"
-        )
-    inflater = zlib.decompressobj(47)
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise NotTaken("invalid_encoding", f'encoding "{encoding[:20]}" is not known; gzip, deflate or none')
+    inflater = zlib.decompressobj(47)  # gzip or zlib, whichever its header says
     try:
         plain = inflater.decompress(raw, limit + 1)
     except zlib.error as error:
-        raise Refusal(
-            400, "invalid_encoding", "the body does not unpack", str(error), keep="invalid_encoding"
-        ) from error
+        raise NotTaken("invalid_encoding", f"the body does not unpack: {error}") from error
     if len(plain) > limit:
         raise _too_large(limit)
     if not inflater.eof:
-        raise Refusal(
-            400, "invalid_encoding", "the body is cut off", "gzip ends early", keep="invalid_encoding"
-        )
+        raise NotTaken("invalid_encoding", "the body is cut off: its gzip ends early")
     return plain
 
 
-def _answer(status: int, said: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    return Response(_encode(said), status, headers, media_type="application/json")
+def _accepted(taken: int, not_taken: int) -> Response:
+    return _answer(200, {"success": True, "accepted": taken, "rejected": not_taken})
 
 
-def _error(
-    status: int, code: str, message: str, headers: dict[str, str] | None = None, *, detail: str = ""
-) -> Response:
-    return _answer(
-        status, {"success": False, "code": code, "message": message, "detail": detail or message}, headers
+def _answer(status: int, said: dict[str, Any]) -> Response:
+    return Response(_encode(said), status, _HEADERS, media_type="application/json")
+
+
+def _error(refusal: Refusal) -> Response:
+    """Some clients read `code` and `message`, others `detail`; without them they blame the network."""
+    response = _answer(
+        refusal.status,
+        {
+            "success": False,
+            "code": refusal.code,
+            "message": refusal.message,
+            "detail": refusal.detail or refusal.message,
+        },
+    )
+    if refusal.retry_after_s is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after_s)
+    return response
+
+
+async def _preflight(_request: Request) -> Response:
+    return Response(status_code=200, headers=_PREFLIGHT)
+
+
+async def _hello(_request: Request) -> Response:
+    return Response("ok\n", media_type="text/plain")
+
+
+async def _no_such_thing(_request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    code = "method_not_allowed" if status == 405 else "not_found"
+    response = _error(Refusal(status, code, str(getattr(error, "detail", "")) or code))
+    response.headers.update(getattr(error, "headers", None) or {})
+    return response
+
+
+async def _our_fault(_request: Request, _error_: Exception) -> Response:
+    return _error(
+        Refusal(500, "internal", "a fault of ours", "What was not answered with 200 may be sent again.")
     )

@@ -25,9 +25,10 @@ Reason = Literal[
     "unknown_source",
     "publish_failed",
 ]
-REASONS: tuple[str, ...] = get_args(Reason)
+REASONS: tuple[Reason, ...] = get_args(Reason)
 RAW_BYTES = 256_000
 """A payload of at most so many bytes travels with its rejection; a larger one stays in the spool."""
+_DETAIL_CHARACTERS = 1_000
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +49,10 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotTaken(Exception):
-    """Raised by a mapper about one thing that was sent; becomes a `Rejection` with its payload."""
+    """Raised by a mapper about one thing that was sent; becomes a `Rejection` with its payload.
+
+    `detail` names no person.
+    """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         self.reason: Reason = reason
@@ -66,20 +70,23 @@ def rejection(
     received_at: int,
     raw_ref: str,
     attempt: int = 1,
+    headers: dict[str, str] | None = None,
 ) -> Rejection:
-    """The record that says so; `raw`: what was sent."""
+    """The record that says so; `raw`: what was sent. It is in the record unless it is itself too large."""
     digest = hashlib.sha256(raw).hexdigest()
     named = hashlib.sha256(f"{source}:{source_instance}:{raw_ref}:{digest}".encode()).hexdigest()
+    inline = len(raw) <= RAW_BYTES and why.reason not in ("event_too_large", "publish_failed")
     return Rejection(
         id=named[:32],
         reason=why.reason,
-        detail=why.detail[:1000],
+        detail=why.detail[:_DETAIL_CHARACTERS],
         source=source,
         source_instance=source_instance,
         channel=channel,
         received_at=received_at,
         attempt=attempt,
         raw_ref=raw_ref,
-        raw_base64=base64.b64encode(raw).decode() if len(raw) <= RAW_BYTES else None,
+        raw_base64=base64.b64encode(raw).decode() if inline else None,
+        headers=headers or {},
         sha256=digest,
     )

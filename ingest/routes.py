@@ -1,21 +1,27 @@
-"""From a delivery to touchpoints: which mapper a route means. Pure, so that an entry of the spool read
-again gives the same."""
+"""From a delivery to touchpoints: which mapper a route means. Pure, so that an entry of the spool read again
+gives the same."""
 
+import logging
 from typing import Any
 
 import msgspec
 
 from ingest.config import CollectorConfig
 from ingest.mapped import Delivery, Mapped
-from ingest.rejection import NotTaken, Reason, rejection
+from ingest.rejection import REASONS, NotTaken, Reason
 from ingest.sources import canonical, segment, stripe
 from ingest.spool import Delivered
 from models.journey_model import JourneyModel
 
-TRACKING = ("track", "page", "screen", "identify", "group", "alias")
+log = logging.getLogger(__name__)
+
+TRACKING = segment.TYPES_OF_CALL
+BATCH = "batch"
+STRIPE = "stripe"
+TOUCHPOINTS = "touchpoints"
+FROM_FILE = "file"
 REFUSED = "refused"
 """Route of a body that could not even be read; header `reason` and `detail` say why."""
-FROM_FILE = "file"
 
 _decode = msgspec.json.Decoder().decode
 
@@ -28,7 +34,10 @@ def map_delivered(
     event_limit_bytes: int = 512 * 1024,
     body: Any = None,
 ) -> Mapped:
-    """The records of one delivery, and what was not taken of it. `body`: its JSON, if it was read already."""
+    """The records of one delivery, and what was not taken of it. Never raises.
+
+    `body`: what `parse` made of it, if it was read already.
+    """
     delivery = Delivery(
         source_instance=delivered.source_instance,
         received_at=delivered.received_at,
@@ -37,18 +46,27 @@ def map_delivered(
         attempt=1 + _retries(delivered.headers),
         strict=strict,
         event_limit_bytes=event_limit_bytes,
+        headers=delivered.headers,
     )
+    route = delivered.route
     try:
-        if delivered.route == REFUSED:
-            reason: Any = delivered.headers["reason"]
-            raise NotTaken(reason, delivered.headers.get("detail", ""))
+        if route == REFUSED:
+            reason: Any = delivered.headers.get("reason")
+            detail = delivered.headers.get("detail", "")
+            raise NotTaken(reason if reason in REASONS else "invalid_json", detail)
         if body is None:
-            body = _decode(delivered.body)
-        return _map(delivered.route, body, delivery)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return _whole(NotTaken("invalid_json", str(error)), delivered, delivery)
+            body = parse(route, delivered.body)
+        if route in (TOUCHPOINTS, FROM_FILE):
+            return canonical.map_records(body, delivery, from_file=route == FROM_FILE)
+        return stripe.map_event(body, delivery) if route == STRIPE else segment.map_calls(body, delivery)
     except NotTaken as why:
-        return _whole(why, delivered, delivery)
+        route = delivered.headers.get("route", route)
+        source, channel = source_of(route), "billing" if route == STRIPE else None
+        return Mapped([], [delivery.reject(why, delivered.body, source=source, channel=channel)])
+    except Exception as error:  # a body of a kind nobody thought of must be seen, not sent again for ever
+        log.exception("a body could not be mapped, see the rejected: %s", delivery.raw_ref)
+        fault = NotTaken("mapping_error", type(error).__name__)
+        return Mapped([], [delivery.reject(fault, delivered.body, source=source_of(route))])
 
 
 def map_with(config: CollectorConfig, delivered: Delivered, body: Any = None) -> Mapped:
@@ -62,44 +80,32 @@ def map_with(config: CollectorConfig, delivered: Delivered, body: Any = None) ->
     )
 
 
-def _map(route: str, body: Any, delivery: Delivery) -> Mapped:
-    if route == "batch":
-        return segment.map_batch(body, delivery)
-    if route in TRACKING:
-        return segment.map_call(body, route, delivery)
-    if route == "stripe":
-        return stripe.map_event(body, delivery)
-    if route in ("touchpoints", FROM_FILE):
-        return canonical.map_records(body, delivery, from_file=route == FROM_FILE)
+def parse(route: str, body: bytes) -> Any:
+    """The body as its mapper takes it. NotTaken if it cannot be read as a whole."""
+    if route == STRIPE:
+        return body
+    if route in (TOUCHPOINTS, FROM_FILE):
+        try:
+            return _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise NotTaken("invalid_json", str(error)) from error
+    if route == BATCH or route in TRACKING:
+        return segment.parse(body, route)
     raise NotTaken("unknown_source", f'no route is called "{route}"')
 
 
-def _whole(why: NotTaken, delivered: Delivered, delivery: Delivery) -> Mapped:
-    source = (
-        "stripe"
-        if delivered.route == "stripe"
-        else "segment"
-        if delivered.route in TRACKING
-        else delivered.route
-    )
-    rejected = rejection(
-        why,
-        delivered.body,
-        source=source if delivered.route != "batch" else "segment",
-        source_instance=delivery.source_instance,
-        channel=None,
-        received_at=delivery.received_at,
-        raw_ref=delivery.raw_ref,
-        attempt=delivery.attempt,
-    )
-    return Mapped([], [rejected])
+def source_of(route: str) -> str:
+    """The source of what comes through a route."""
+    if route == STRIPE:
+        return stripe.SOURCE
+    return segment.SOURCE if route == BATCH or route in TRACKING else "generic"
+
+
+def refused(reason: Reason, detail: str, route: str) -> dict[str, str]:
+    """The headers of a `REFUSED` entry."""
+    return {"reason": reason, "detail": detail[:500], "route": route}
 
 
 def _retries(headers: dict[str, str]) -> int:
     said = headers.get("x-retry-count", "")
     return int(said) if said.isascii() and said.isdigit() and len(said) < 4 else 0
-
-
-def refused(reason: Reason, detail: str) -> dict[str, str]:
-    """The headers of a `REFUSED` entry."""
-    return {"reason": reason, "detail": detail[:500]}

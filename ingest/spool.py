@@ -1,11 +1,12 @@
 """The spool: what was sent, on disk before it is answered.
 
-A folder of segments, each named by the position of its first byte in the whole spool. An entry is framed
-by its
-length and CRC-32, so that what a crash cut off is found and taken away at the next start. Many requests
+A folder of segments, each named by the position of its first byte in the whole spool. An entry is framed by
+its length and CRC-32, so that what a crash cut off is found and taken away at the next start. Many requests
 share one fdatasync: whoever comes while one runs is in the next.
 """
 
+import errno
+import fcntl
 import itertools
 import logging
 import os
@@ -17,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
@@ -27,10 +28,15 @@ log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 _FRAME = struct.Struct("<II")
+_LONGEST_ENTRY = 256 * 1024 * 1024
 _SUFFIX = ".spool"
+_TORN = ".torn"
 _POSITION = "published"
+_LOCK = "lock"
 _MOST_TOGETHER = 512
 _DAY_S = 86_400
+_ROOM_AGAIN = 0.9  # of the limit: under pressure, segments go until the spool is below it
+_LOOK_FOR_ROOM_S = 1.0
 
 
 class SpoolFull(DesirelineError):
@@ -38,7 +44,16 @@ class SpoolFull(DesirelineError):
 
 
 class SpoolBroken(DesirelineError):
-    """The spool cannot be written, or an entry in the middle of it cannot be read."""
+    """The spool cannot be written, or an entry in the middle of it cannot be read.
+
+    `resume_at`: position of the next segment after an entry that cannot be read.
+    """
+
+    resume_at: int | None = None
+
+
+class SpoolTaken(DesirelineError):
+    """Another process writes to the spool."""
 
 
 class Delivered(msgspec.Struct, frozen=True, array_like=True):
@@ -67,61 +82,109 @@ Committed = Callable[[int, int, Any], None]
 
 
 class Spool:
-    """Appends to the folder; one process at a time. `on_commit(position, end, carried)` is called in
-    their order.
+    """Appends to the folder; one process at a time, else SpoolTaken.
+
+    `on_commit(position, end, carried)` is called in the order of the entries. `needed_from()`: the position
+    from which on somebody may still read; what lies before it goes when room is needed.
     """
 
-    def __init__(self, folder: str, *, limit_bytes: int, on_commit: Committed = lambda *_: None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        limit_bytes: int,
+        on_commit: Committed = lambda *_: None,
+        needed_from: Callable[[], int] = lambda: 0,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.folder)
         self._limit_bytes = limit_bytes
+        self._segment_bytes = segment_bytes
         self._on_commit = on_commit
+        self._needed_from = needed_from
         self._encode = msgspec.msgpack.Encoder().encode
         self._queue: queue.SimpleQueue[tuple[bytes, Any, Future[int]] | None] = queue.SimpleQueue()
+        self._queued_bytes = 0
+        self._counting = threading.Lock()
+        self._looked_for_room_at = 0.0
         self.end = _mend(self.folder)
+        self.fault: str | None = None
         self._first = min((base for base, _ in segments(self.folder)), default=self.end)
         self._file, self._base = self._open()
+        self._closed = False
         self._thread = threading.Thread(target=self._write, name="spool", daemon=True)
         self._thread.start()
 
     @property
     def size_bytes(self) -> int:
-        """What lies in the folder."""
-        return self.end - self._first
+        """What lies in the folder, and what is on its way there."""
+        return self.end - self._first + self._queued_bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more is taken until something was published."""
+        return self.size_bytes > self._limit_bytes
 
     def append(self, delivered: Delivered, carried: Any = None) -> "Future[int]":
         """Write an entry; the future gives its position once it is on disk. SpoolFull at once if it is full.
 
-        `carried` goes along to `on_commit`.
+        `carried` goes along to `on_commit`. The future fails with SpoolBroken if the disk does not take it.
         """
-        if self.size_bytes > self._limit_bytes:
+        if self._closed:
+            raise SpoolFull("the spool is closing", where=str(self.folder))
+        if self.full:
+            self._make_room()
+        if self.full:
             raise SpoolFull(
                 "the spool is full", where=str(self.folder), remedy="Is the broker away? Free some disk."
             )
         future: Future[int] = Future()
-        self._queue.put((self._encode(delivered), carried, future))
+        payload = self._encode(delivered)
+        self._queued(len(payload))
+        self._queue.put((payload, carried, future))
         return future
 
     def close(self) -> None:
         """Write what waits, and close."""
+        self._closed = True
         self._queue.put(None)
         self._thread.join()
         self._file.close()
+        self._lock.close()
 
     def drop_before(self, position: int, *, older_than_days: float) -> None:
         """Delete segments that end before `position` and were last written longer ago than that."""
-        found = segments(self.folder)
-        for (_, path), (following, _) in itertools.pairwise(found):
-            if following <= position and time.time() - path.stat().st_mtime > older_than_days * _DAY_S:
-                path.unlink()
-                self._first = following
+        for path in self.folder.glob(f"*{_TORN}"):
+            if _older(path, older_than_days * _DAY_S):
+                path.unlink(missing_ok=True)
+        for (_, path), (following, _) in itertools.pairwise(segments(self.folder)):
+            if following > position or not _older(path, older_than_days * _DAY_S):
+                return
+            path.unlink(missing_ok=True)
+            self._first = following
+
+    def _make_room(self) -> None:
+        """Delete the oldest segments that nobody needs, however young, until there is room again."""
+        if time.monotonic() - self._looked_for_room_at < _LOOK_FOR_ROOM_S:
+            return
+        self._looked_for_room_at = time.monotonic()
+        needed = self._needed_from()
+        for (_, path), (following, _) in itertools.pairwise(segments(self.folder)):
+            if following > needed or self.size_bytes <= self._limit_bytes * _ROOM_AGAIN:
+                return
+            path.unlink(missing_ok=True)
+            self._first = following
 
     def _open(self) -> tuple[Any, int]:
         found = segments(self.folder)
         base = found[-1][0] if found else self.end
-        if self.end - base >= SEGMENT_BYTES:
+        if self.end - base >= self._segment_bytes:
             base = self.end
-        return open(self.folder / f"{base:020d}{_SUFFIX}", "ab", buffering=0), base
+        file = open(self.folder / f"{base:020d}{_SUFFIX}", "ab", buffering=0)  # noqa: SIM115  kept open
+        _sync_folder(self.folder)  # else a power cut may take the file with all that was answered
+        return file, base
 
     def _write(self) -> None:
         while True:
@@ -130,9 +193,18 @@ class Spool:
                 waiting.append(self._queue.get())
             together = [item for item in waiting if item is not None]
             if together:
-                self._commit(together)
+                self._commit_or_fail(together)
             if len(together) < len(waiting):
                 return
+
+    def _commit_or_fail(self, together: list[tuple[bytes, Any, "Future[int]"]]) -> None:
+        try:
+            self._commit(together)
+        except Exception as error:  # a thread that ends would leave everyone who comes waiting for ever
+            log.exception("the spool failed by a fault of its own")
+            for _, _, future in together:
+                if not future.done():
+                    future.set_exception(SpoolBroken(f"a fault of its own: {type(error).__name__}"))
 
     def _commit(self, together: list[tuple[bytes, Any, "Future[int]"]]) -> None:
         start = self.end
@@ -142,33 +214,68 @@ class Spool:
             for part in (_FRAME.pack(len(payload), zlib.crc32(payload)), payload)
         )
         try:
+            if self._file.closed:
+                self._file, self._base = self._open()
+            self._cut(start - self._base)
             _write_all(self._file, frames)
             os.fdatasync(self._file.fileno())
         except OSError as error:
-            # what may lie there in part is taken away, so that the next entry is found
-            self._file.truncate(start - self._base)
+            self._undo(start, error)
+            self._queued(-sum(len(payload) for payload, _, _ in together))
             failure = SpoolBroken(f"the spool cannot be written: {error.strerror}", where=str(self.folder))
             for _, _, future in together:
                 future.set_exception(failure)
-            log.error("%s", failure)
             return
+        if self.fault is not None:
+            log.info("the spool can be written again")
+            self.fault = None
         at = start
-        for payload, carried, future in together:
+        positions = []
+        for payload, carried, _ in together:
             end = at + _FRAME.size + len(payload)
             self._on_commit(at, end, carried)
-            future.set_result(at)
+            positions.append(at)
             at = end
+        self._queued(-sum(len(payload) for payload, _, _ in together))
         self.end = at
-        if at - self._base >= SEGMENT_BYTES:
+        for (_, _, future), position in zip(together, positions, strict=True):
+            future.set_result(position)
+        if at - self._base >= self._segment_bytes:
             self._file.close()
-            self._file, self._base = self._open()
+            try:
+                self._file, self._base = self._open()
+            except OSError as error:  # tried again with the next entries
+                log.error("no new segment of the spool can be begun: %s", error.strerror)
+
+    def _queued(self, more_bytes: int) -> None:
+        with self._counting:
+            self._queued_bytes += more_bytes
+
+    def _undo(self, start: int, error: OSError) -> None:
+        """Take away what may lie there in part, so that the next entry is found."""
+        if self.fault is None:
+            log.error("the spool cannot be written: %s", error.strerror)
+        self.fault = error.strerror or str(error)
+        try:
+            if not self._file.closed:
+                self._cut(start - self._base)
+        except OSError as again:  # tried again before the next entry is written
+            log.error("what was written in part stays: %s", again.strerror)
+
+    def _cut(self, size: int) -> None:
+        """Bring the segment back to the size that it has by what was answered."""
+        found = os.fstat(self._file.fileno()).st_size
+        if found < size:
+            raise OSError(errno.EIO, f"its last segment has lost {size - found} bytes")
+        if found > size:
+            self._file.truncate(size)
 
 
 def read_spool(folder: str | Path, from_position: int = 0) -> Iterator[SpoolEntry]:
     """The entries from a position on, to the end as it is now; another process may be appending.
 
-    A position that was deleted already begins with the first entry that is left. SpoolBroken names an
-    entry in the middle that does not fit its checksum; one at the very end is just being written.
+    A position that was deleted already begins with the first entry that is left. SpoolBroken names an entry
+    in the middle that does not fit its checksum, and where to resume; one at the very end is being written.
     """
     decoder = msgspec.msgpack.Decoder(Delivered)
     found = segments(Path(folder))
@@ -176,24 +283,44 @@ def read_spool(folder: str | Path, from_position: int = 0) -> Iterator[SpoolEntr
         following = found[index + 1][0] if index + 1 < len(found) else None
         if following is not None and following <= from_position:
             continue
-        with path.open("rb") as file:
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:  # deleted meanwhile
+            continue
+        with file:
             at = max(base, from_position)
             file.seek(at - base)
             while True:
-                frame = file.read(_FRAME.size)
-                payload = b""
-                if len(frame) == _FRAME.size:
-                    length, checksum = _FRAME.unpack(frame)
-                    payload = file.read(length)
-                if len(frame) < _FRAME.size or len(payload) < length or zlib.crc32(payload) != checksum:
+                payload = _next_payload(file)
+                if payload is None:
                     if following is not None and at < following:
-                        raise SpoolBroken(
-                            f"the entry at {at} is damaged", where=str(path), remedy="Is the disk sound?"
-                        )
+                        raise _damaged(at, path, following)
                     break
-                end = at + _FRAME.size + length
-                yield SpoolEntry(at, end, decoder.decode(payload))
+                end = at + _FRAME.size + len(payload)
+                try:
+                    delivered = decoder.decode(payload)
+                except msgspec.DecodeError:
+                    raise _damaged(at, path, end) from None
+                yield SpoolEntry(at, end, delivered)
                 at = end
+
+
+def _next_payload(file: IO[bytes]) -> bytes | None:
+    """The payload of the frame that begins here; None if it is not whole."""
+    frame = file.read(_FRAME.size)
+    if len(frame) < _FRAME.size:
+        return None
+    length, checksum = _FRAME.unpack(frame)
+    if not 0 < length <= _LONGEST_ENTRY:  # a power cut may leave zeros, which would pass for an empty entry
+        return None
+    payload = file.read(length)
+    return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
+
+
+def _damaged(at: int, path: Path, resume_at: int) -> SpoolBroken:
+    broken = SpoolBroken(f"the entry at {at} is damaged", where=str(path), remedy="Is the disk sound?")
+    broken.resume_at = resume_at
+    return broken
 
 
 def segments(folder: Path) -> list[tuple[int, Path]]:
@@ -203,9 +330,14 @@ def segments(folder: Path) -> list[tuple[int, Path]]:
 
 def published_position(folder: str | Path) -> int:
     """Up to where everything was taken by the broker; 0 at the beginning."""
+    return position_in(Path(folder) / _POSITION)
+
+
+def position_in(file: Path) -> int:
+    """The position that is written in a file; 0 if there is none, which is always right, only slower."""
     try:
-        return int((Path(folder) / _POSITION).read_text())
-    except FileNotFoundError:
+        return int(file.read_text())
+    except (FileNotFoundError, ValueError):
         return 0
 
 
@@ -223,18 +355,54 @@ def _mend(folder: Path) -> int:
         return published_position(folder)
     base, path = found[-1]
     end = base
-    for entry in read_spool(folder, base):
-        end = entry.end
+    with path.open("rb") as file:
+        while (payload := _next_payload(file)) is not None:
+            end += _FRAME.size + len(payload)
     torn = path.stat().st_size - (end - base)
     if torn:
+        beside = folder / f"{end:020d}{_TORN}"
         log.warning(
-            "the spool's last %d bytes were half written and never answered; they are taken away", torn
+            "the spool's last %d bytes are no whole entry, so they were never answered; they are moved to %s",
+            torn,
+            beside.name,
         )
+        with path.open("rb") as file:
+            file.seek(end - base)
+            beside.write_bytes(file.read())
         os.truncate(path, end - base)
     return end
+
+
+def _older(path: Path, seconds: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > seconds
+    except FileNotFoundError:
+        return True
 
 
 def _write_all(file: Any, data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[file.write(left) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(folder: Path) -> IO[bytes]:
+    file = (folder / _LOCK).open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise SpoolTaken(
+            "another collector writes to this spool",
+            where=str(folder),
+            remedy="Give each one its own folder.",
+        ) from None
+    return file

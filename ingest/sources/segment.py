@@ -1,522 +1,562 @@
 """Segment's calls, as its clients, RudderStack's and our simulator send them.
 
-`track`, `page` and `screen` are touchpoints; `identify`, `alias` and `group` link identifiers. Chat and
-voice come as
-`track` calls named by our vocabulary ("Call Queued" or "call_queued"), with `properties.channel` if the word alone
-does not say it. https://segment.com/docs/connections/spec/
+`track`, `page` and `screen` are touchpoints; `identify`, `alias` and `group` link identifiers. Chat and voice
+come as `track` calls named by our vocabulary ("Call Queued" or "call_queued"), with `properties.channel` if
+the word alone does not say it. An odd property costs itself and not its event: it stays a property.
+https://segment.com/docs/connections/spec/
 """
 
-import re
+import hashlib
+import logging
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 import msgspec
 
+from ingest import privacy, skew
 from ingest.instants import in_range, instant
-from ingest.mapped import Delivery, Mapped, deterministic_id, identifiers
-from ingest.privacy import without_secrets
-from ingest.rejection import NotTaken, Rejection, rejection
-from ingest.skew import corrected
-from models.identifier import Identifier
-from models.touchpoint import Agent, Campaign, Device, Identification, Page, Record, Touchpoint
-from models.vocabulary import CHANNELS, OUTCOMES, TYPES
+from ingest.mapped import Delivery, Mapped, as_bytes, deterministic_id
+from ingest.rejection import NotTaken, Rejection
+from ingest.sources import reader as read
+from ingest.sources.reader import Names, names_of
+from models.touchpoint import Agent, Campaign, Consent, Device, Identification, Page, Record, Touchpoint
+from models.vocabulary import OUTCOMES, TYPES
+
+log = logging.getLogger(__name__)
 
 SOURCE = "segment"
-CALLS = ("track", "page", "screen", "identify", "group", "alias")
+TYPES_OF_CALL = ("track", "page", "screen", "identify", "group", "alias")
 
-# names of Segment's e-commerce specification, version 2 and the older ones, in lower case
-_EVENTS = {
-    "products searched": "search",
-    "product list viewed": "page_view",
-    "product list filtered": "search",
-    "promotion viewed": "ad_impression",
-    "viewed promotion": "ad_impression",
-    "promotion clicked": "ad_click",
-    "clicked promotion": "ad_click",
-    "product clicked": "product_view",
-    "product viewed": "product_view",
-    "viewed product": "product_view",
-    "clicked product": "product_view",
-    "viewed product category": "page_view",
-    "product added": "add_to_cart",
-    "added product": "add_to_cart",
-    "add-to-basket": "add_to_cart",
-    "product removed": "remove_from_cart",
-    "removed product": "remove_from_cart",
-    "cart viewed": "page_view",
-    "viewed cart": "page_view",
-    "checkout started": "checkout_started",
-    "started order": "checkout_started",
-    "checkout step viewed": "page_view",
-    "viewed checkout step": "page_view",
-    "checkout step completed": "page_view",
-    "payment info entered": "page_view",
-    "order completed": "purchase",
-    "completed order": "purchase",
-    "order refunded": "refund_issued",
-    "refunded order": "refund_issued",
-    "order cancelled": "order_cancelled",
-    "coupon denied": "coupon_denied",
-    "product added to wishlist": "wishlist_added",
-    "product shared": "referral_sent",
-    "shared product": "referral_sent",
-    "cart shared": "referral_sent",
-    "shared cart": "referral_sent",
-    "product reviewed": "review_posted",
-    "reviewed product": "review_posted",
-    "signed up": "signed_up",
-    "signed in": "login",
-    "logged in": "login",
-    "error shown": "error_seen",
-    "$exception": "error_seen",
-}
-_PAGE_CATEGORIES = {"blog": "content_view", "docs": "content_view", "help": "help_article_viewed"}
-_CLICK_IDS = ("gclid", "fbclid", "msclkid")
-_NOT_WORDS = re.compile(r"[^a-z0-9]+")
-_OUTCOMES = frozenset(OUTCOMES)
-_PROPERTIES_BYTES = 16_000
-_TEXT_CHARACTERS = 2_000
-# what has a field of its own, and is not kept among the properties again
-_CONSUMED = frozenset(
-    {
-        *("channel", "email", "phone", "customer_id", "account_id", "contact_id", "device_id"),
-        *("queue", "team", "agent_id", "topic", "conversation_id", "direction", "text"),
-        *(
-            "outcome",
-            "outcome_reason",
-            "wait_ms",
-            "hold_ms",
-            "talk_ms",
-            "duration_ms",
-            "transfers",
-            "attempts",
-        ),
-        *("csat", "nps", "ces", "sentiment", "persona", "segments"),
-        *("currency", "products", "total", "revenue", "value"),
-        *("url", "path", "title", "referrer", "search"),
-    }
+_EVENTS: dict[str, str] = {
+    **{type_: type_ for type_ in TYPES},
+    # e-commerce, version 2
+    "products_searched": "search",
+    "product_list_viewed": "search",
+    "product_list_filtered": "search",
+    "promotion_viewed": "ad_impression",
+    "promotion_clicked": "ad_click",
+    "product_clicked": "product_view",
+    "product_viewed": "product_view",
+    "product_added": "add_to_cart",
+    "product_removed": "remove_from_cart",
+    "cart_viewed": "page_view",
+    "checkout_started": "checkout_started",
+    "checkout_step_viewed": "custom",
+    "checkout_step_completed": "custom",
+    "payment_info_entered": "custom",
+    "order_completed": "purchase",
+    "order_updated": "custom",
+    "order_refunded": "refund_issued",
+    "order_cancelled": "order_cancelled",
+    "coupon_entered": "custom",
+    "coupon_applied": "custom",
+    "coupon_denied": "coupon_denied",
+    "coupon_removed": "custom",
+    "product_added_to_wishlist": "wishlist_added",
+    "product_removed_from_wishlist": "custom",
+    "wishlist_product_added_to_cart": "add_to_cart",
+    "product_shared": "referral_sent",
+    "cart_shared": "referral_sent",
+    "product_reviewed": "review_posted",
+    # e-commerce, version 1
+    "searched_products": "search",
+    "viewed_product_category": "search",
+    "viewed_product_list": "search",
+    "viewed_promotion": "ad_impression",
+    "clicked_promotion": "ad_click",
+    "clicked_product": "product_view",
+    "viewed_product": "product_view",
+    "added_product": "add_to_cart",
+    "removed_product": "remove_from_cart",
+    "viewed_cart": "page_view",
+    "started_checkout": "checkout_started",
+    "viewed_checkout_step": "custom",
+    "completed_checkout_step": "custom",
+    "completed_order": "purchase",
+    "updated_order": "custom",
+    "refunded_order": "refund_issued",
+    "cancelled_order": "order_cancelled",
+    "order_canceled": "order_cancelled",
+    # common names beside these
+    "account_created": "signed_up",
+    "sign_up": "signed_up",
+    "signed_in": "login",
+    "logged_in": "login",
+    "invite_sent": "referral_sent",
+    "error_shown": "error_seen",
+    "form_viewed": "form_started",
+    "document_downloaded": "document_download",
+    "file_downloaded": "document_download",
+    "products_compared": "product_compare",
+}  # fmt: skip
+
+_PAGE_TYPES = {"blog": "content_view", "docs": "content_view", "help": "help_article_viewed"}
+_PAID_MEDIA = frozenset(
+    {"cpc", "ppc", "cpm", "paid", "paidsearch", "paid_search", "paid-search", "paid-social"}
 )
+_CLICK_IDS = ("gclid", "fbclid", "msclkid")
 
-_Mapper = Callable[[dict[str, Any], Delivery, int | None], Record]
+# property -> (field, how it is read); what cannot be read stays a property
+_FIELDS: dict[str, tuple[str, Callable[[object], object]]] = {
+    "conversation_id": ("conversation_id", read.text_of),
+    "conversationId": ("conversation_id", read.text_of),
+    "call_id": ("conversation_id", read.text_of),
+    "chat_id": ("conversation_id", read.text_of),
+    "ticket_id": ("conversation_id", read.text_of),
+    "session_id": ("session_id", read.text_of),
+    "sessionId": ("session_id", read.text_of),
+    "direction": ("direction", read.one_of(("inbound", "outbound", "internal"))),
+    "outcome": ("outcome", read.one_of(OUTCOMES)),
+    "outcome_reason": ("outcome_reason", read.text_of),
+    "wait_ms": ("wait_ms", read.count_of),
+    "hold_ms": ("hold_ms", read.count_of),
+    "talk_ms": ("talk_ms", read.count_of),
+    "duration_ms": ("duration_ms", read.count_of),
+    "transfers": ("transfers", read.count_of),
+    "attempts": ("attempts", read.count_of),
+    "csat": ("csat", read.csat),
+    "nps": ("nps", read.nps),
+    "ces": ("ces", read.ces),
+    "sentiment": ("sentiment", read.sentiment),
+    "topic": ("topic", read.text_of),
+    "text": ("text", read.free_text),
+    "persona": ("persona", read.text_of),
+    "segments": ("segments", read.texts_of),
+    "queue": ("agent.queue", read.text_of),
+    "team": ("agent.team", read.text_of),
+    "agent_id": ("agent.id", read.text_of),
+}
+_IDENTIFIERS = {
+    "user_id": "user_id", "customer_id": "customer_id", "account_id": "account_id", "account": "account_id",
+    "email": "email", "phone": "phone", "contact_id": "contact_id", "device_id": "device_id",
+}  # fmt: skip
+_PAGE_FIELDS = ("url", "path", "title", "referrer", "search")
+_SCORES = {"csat_submitted": "csat", "nps_submitted": "nps", "ces_submitted": "ces"}
+_ITEM_FIELDS = ("product_id", "sku", "name", "price", "quantity")
 
 
-def map_batch(body: Any, delivery: Delivery) -> Mapped:
-    """All calls of a `/v1/batch` body that is JSON already. NotTaken if it is no batch at all."""
-    if not isinstance(body, dict) or not isinstance(body.get("batch"), list):
-        raise NotTaken("invalid_json", 'the body is no batch: it has no list "batch"')
-    records: list[Record] = []
-    rejected: list[Rejection] = []
-    context = body.get("context")
-    for index, message in enumerate(body["batch"]):
-        if isinstance(message, dict) and isinstance(context, dict):
-            message = {**message, "context": {**context, **(_object(message.get("context")))}}
-        _map_one(message, None, delivery, body.get("sentAt"), index, records, rejected)
-    return Mapped(records, rejected)
+class _Batch(msgspec.Struct):
+    batch: list[msgspec.Raw]
+    sentAt: Any = None
+    writeKey: Any = None
+    context: Any = None
 
 
-def map_call(body: Any, call: str, delivery: Delivery) -> Mapped:
-    """One call of `/v1/track`, `/v1/page` …: its type is the path's."""
-    records: list[Record] = []
-    rejected: list[Rejection] = []
-    _map_one(body, call, delivery, None, 0, records, rejected)
-    return Mapped(records, rejected)
+class _Call(msgspec.Struct):
+    sentAt: Any = None
+    writeKey: Any = None
 
 
-def _map_one(
-    message: Any,
-    call: str | None,
-    delivery: Delivery,
-    batch_sent_at: Any,
-    index: int,
-    records: list[Record],
-    rejected: list[Rejection],
-) -> None:
+class Calls(NamedTuple):
+    """A body: the calls in it, each as it was written (or read already), and what is said of all of them."""
+
+    messages: list[Any]
+    type: str | None  # of every call, where the path says it
+    sent_at: object
+    write_key: object
+    context: dict[str, Any]
+
+
+_batch = msgspec.json.Decoder(_Batch)
+_call = msgspec.json.Decoder(_Call)
+_message = msgspec.json.Decoder()
+
+
+def parse(body: bytes, route: str) -> Calls:
+    """The calls of a body; `route` is the last part of the path: `batch`, or the type of the one call.
+
+    NotTaken `invalid_json` if it is no JSON, `invalid_field` if it is not what the route takes. A call that
+    is not what it must be is found when it is mapped: its neighbours go on.
+    """
+    decoder: msgspec.json.Decoder[Any] = _batch if route == "batch" else _call
     try:
-        records.append(_record(message, call, delivery, batch_sent_at, index))
-    except NotTaken as why:
-        channel = _object(_object(message).get("properties")).get("channel")
-        rejected.append(
-            rejection(
-                why,
-                msgspec.json.encode(message),
-                source=SOURCE,
-                source_instance=delivery.source_instance,
-                channel=channel if channel in CHANNELS else "web",
-                received_at=delivery.received_at,
-                raw_ref=f"{delivery.raw_ref}:{index}",
-                attempt=delivery.attempt,
-            )
-        )
+        said = decoder.decode(body)
+    except msgspec.ValidationError as error:
+        _read_message(body)  # it is only looked at so far; what follows may be no JSON at all
+        raise NotTaken("invalid_field", f"the body is no {route}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotTaken("invalid_json", str(error)) from error
+    if isinstance(said, _Batch):
+        return Calls(said.batch, None, said.sentAt, said.writeKey, read.object_of(said.context))
+    return Calls([msgspec.Raw(body)], route, said.sentAt, said.writeKey, {})
 
 
-def _record(message: Any, call: str | None, delivery: Delivery, batch_sent_at: Any, index: int) -> Record:
+def map_batch(body: dict[str, Any], delivery: Delivery) -> Mapped:
+    """The calls of a batch that was read already. NotTaken if it is none."""
+    if not isinstance(body.get("batch"), list):
+        raise NotTaken("invalid_field", 'the body is no batch: it has no list "batch"')
+    context = read.object_of(body.get("context"))
+    return map_calls(Calls(body["batch"], None, body.get("sentAt"), None, context), delivery)
+
+
+def map_calls(calls: Calls, delivery: Delivery) -> Mapped:
+    """Elements and rejections, one for each call. Never raises: a fault of ours is a `mapping_error`."""
+    records: list[Record] = []
+    rejected: list[Rejection] = []
+    names = names_of(delivery.model)
+    batch_sent_at = _sent_at(calls.sent_at)
+    for index, raw in enumerate(calls.messages):
+        try:
+            records.append(_element(raw, index, calls, batch_sent_at, delivery, names))
+        except NotTaken as why:
+            rejected.append(delivery.reject(why, raw, source=SOURCE, index=index, channel="web"))
+        except Exception as error:  # one call of a kind nobody thought of must not cost its batch
+            log.exception("a call could not be mapped, see the rejected: %s", delivery.place(index))
+            fault = NotTaken("mapping_error", type(error).__name__)
+            rejected.append(delivery.reject(fault, raw, source=SOURCE, index=index, channel="web"))
+    return Mapped(records, rejected, taken=len(records))
+
+
+def _read_message(raw: bytes | msgspec.Raw) -> Any:
+    try:
+        return _message.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotTaken("invalid_json", str(error)) from error
+
+
+def _element(
+    raw: Any, index: int, calls: Calls, batch_sent_at: int | None, delivery: Delivery, names: Names
+) -> Record:
+    delivery.check_size(raw)
+    message = raw
+    if isinstance(raw, msgspec.Raw):
+        message = _read_message(raw)
     if not isinstance(message, dict):
-        raise NotTaken("invalid_field", f"a call is an object, not {type(message).__name__}")
-    said = call or message.get("type")
-    if said is None or said == "":
-        raise NotTaken("missing_type", f'the call has no "type"; one of {", ".join(CALLS)}')
-    mapper = _MAPPERS.get(said) if isinstance(said, str) else None
-    if mapper is None:
-        raise NotTaken("unknown_type", f'type "{str(said)[:40]}" is none of {", ".join(CALLS)}')
-    sent = message.get("sentAt") or batch_sent_at
-    sent_at = instant(sent, "sentAt") if sent else None
-    record = mapper(message, delivery, sent_at)
-    return msgspec.structs.replace(record, raw_ref=f"{delivery.raw_ref}:{index}")
+        raise NotTaken("invalid_field", "a call is an object")
+    kind = calls.type or message.get("type")
+    if kind is None:
+        raise NotTaken("missing_type", 'it has no "type"')
+    if kind not in TYPES_OF_CALL:
+        raise NotTaken("unknown_type", f"the types are {', '.join(TYPES_OF_CALL)}")
+    context = read.object_of(message.get("context"))
+    if calls.context:
+        context = {**calls.context, **context}
+    at, quality = _occurred_at(message, batch_sent_at, delivery)
+    if kind in ("identify", "group", "alias"):
+        return _identification(kind, message, context, at, raw, index, delivery, names)
+    return _touchpoint(kind, message, context, at, quality, raw, index, delivery, names)
 
 
-def _time(message: dict[str, Any], delivery: Delivery, sent_at: int | None) -> tuple[int, Any]:
-    # with both, `timestamp` is what the caller meant: some clients stamp the other one with the time of
-    # the call
-    said = message.get("timestamp") or message.get("originalTimestamp")
-    if not said:
+def _sent_at(said: object) -> int | None:
+    """The sender's clock is a hint: one that cannot be read is none."""
+    try:
+        return instant(said, "sentAt") if isinstance(said, str) else None
+    except NotTaken:
+        return None
+
+
+def _occurred_at(message: dict[str, Any], batch_sent_at: int | None, delivery: Delivery) -> tuple[int, Any]:
+    # where both are there, originalTimestamp may be the time of the call and timestamp the time meant
+    said = message.get("timestamp")
+    name = "timestamp"
+    if said is None:
+        said = message.get("originalTimestamp")
+        name = "originalTimestamp"
+    if said is None:
         return delivery.received_at, "received"
-    at, quality = corrected(
-        instant(said, "timestamp"), sent_at, delivery.received_at, first_attempt=delivery.attempt == 1
-    )
-    return in_range(at, delivery.received_at, "timestamp"), quality
+    own = message.get("sentAt")
+    sent_at = batch_sent_at if own is None else _sent_at(own)
+    if not isinstance(said, str):  # numbers are seconds to some senders and milliseconds to others
+        raise NotTaken("bad_timestamp", f"{name} is {type(said).__name__}; write RFC 3339")
+    at = instant(said, name)
+    at, quality = skew.corrected(at, sent_at, delivery.received_at, retries=delivery.attempt - 1)
+    return in_range(at, delivery.received_at, name), quality
 
 
-def _message_id(message: dict[str, Any]) -> str:
+def _event_id(message: dict[str, Any], raw: Any, index: int, delivery: Delivery) -> str:
+    """The sender's id, else one of the content; without a time of its own, also of when and where it came."""
     said = message.get("messageId")
-    if said is None or said == "":
-        # no id: what is said names it, so that our own retries stay one
-        return "sha256:" + str(hash_of(message))
-    return str(said)[:200]
+    if said is not None and (text := read.text_of(said)):
+        return text
+    digest = hashlib.sha256(as_bytes(raw))
+    if message.get("timestamp") is None and message.get("originalTimestamp") is None:
+        digest.update(f"\x1f{delivery.received_at}\x1f{index}".encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
-def hash_of(message: Any) -> str:
-    """A name for something that has no id."""
-    import hashlib
-
-    return hashlib.sha256(msgspec.json.encode(message, order="sorted")).hexdigest()
-
-
-def _persons(
-    message: dict[str, Any], delivery: Delivery, properties: dict[str, Any], traits: dict[str, Any]
-) -> tuple[Identifier, ...]:
-    context = _object(message.get("context"))
-    return identifiers(
-        delivery.model,
-        ("user_id", message.get("userId")),
-        ("customer_id", properties.get("customer_id")),
-        ("email", properties.get("email") or traits.get("email")),
-        ("phone", properties.get("phone") or traits.get("phone")),
-        ("contact_id", properties.get("contact_id")),
-        ("device_id", properties.get("device_id") or _object(context.get("device")).get("id")),
-        ("anonymous_id", message.get("anonymousId")),
-    )
-
-
-def _touchpoint(message: dict[str, Any], delivery: Delivery, sent_at: int | None) -> Touchpoint:
-    call = message.get("type")
-    event = message.get("event")
-    if not isinstance(event, str) or not event.strip():
-        raise NotTaken("missing_event_name", 'a track call has a text "event"')
-    type_ = type_of(event)
-    if type_ == "custom" and delivery.strict:
-        raise NotTaken("unmapped_event", f'event "{event[:80]}" is no word of the vocabulary')
-    return _make(message, delivery, sent_at, type_, f"{call or 'track'}:{event}")
-
-
-def _page(message: dict[str, Any], delivery: Delivery, sent_at: int | None) -> Touchpoint:
-    properties = _object(message.get("properties"))
-    category = message.get("category") or properties.get("category")
-    type_ = _PAGE_CATEGORIES.get(str(category).lower(), "page_view") if category else "page_view"
-    name = message.get("name")
-    return _make(message, delivery, sent_at, type_, f"page:{name}" if name else "page", is_page=True)
-
-
-def _make(
+def _identification(
+    kind: str,
     message: dict[str, Any],
+    context: dict[str, Any],
+    at: int,
+    raw: Any,
+    index: int,
     delivery: Delivery,
-    sent_at: int | None,
-    type_: str,
-    source_type: str,
-    *,
-    is_page: bool = False,
-) -> Touchpoint:
-    properties = _object(message.get("properties"))
-    context = _object(message.get("context"))
-    traits = _object(context.get("traits"))
-    persons = _persons(message, delivery, properties, traits)
-    if not persons:
-        raise NotTaken("missing_identity", "neither userId nor anonymousId, email or phone names anybody")
-    occurred_at, quality = _time(message, delivery, sent_at)
-    page = _page_of(properties, context)
-    campaign = _campaign_of(context, page)
-    if is_page and campaign is not None and (campaign.click_ids or campaign.medium == "cpc"):
-        type_ = "ad_click"
-    event_id = _message_id(message)
-    number = _Numbers(properties)
-    outcome = properties.get("outcome")
-    amount, currency = _amount(properties)
-    rest = {key: value for key, value in properties.items() if key not in _CONSUMED}
-    if rest and len(msgspec.json.encode(rest)) > _PROPERTIES_BYTES:
-        raise NotTaken("event_too_large", f"properties are over {_PROPERTIES_BYTES} bytes")
-    return Touchpoint(
-        id=deterministic_id(SOURCE, delivery.source_instance, event_id, 0, type_),
-        source=SOURCE,
-        source_instance=delivery.source_instance,
-        source_event_id=event_id,
-        source_type=source_type[:200],
-        channel=_channel(properties.get("channel"), type_),
-        type=type_,
-        occurred_at=occurred_at,
-        received_at=delivery.received_at,
-        identifiers=persons,
-        time_quality=quality,
-        session_id=_text(context.get("sessionId")),
-        conversation_id=_text(properties.get("conversation_id")),
-        direction=properties["direction"]
-        if properties.get("direction") in ("inbound", "outbound", "internal")
-        else None,
-        outcome=outcome if isinstance(outcome, str) and outcome in _OUTCOMES else None,  # type: ignore[arg-type]
-        outcome_reason=_text(properties.get("outcome_reason")),
-        wait_ms=number.whole("wait_ms"),
-        hold_ms=number.whole("hold_ms"),
-        talk_ms=number.whole("talk_ms"),
-        duration_ms=number.whole("duration_ms"),
-        transfers=number.whole("transfers", 1_000),
-        attempts=number.whole("attempts", 1_000),
-        csat=number.score("csat", 1, 5),
-        nps=_whole(number.score("nps", 0, 10)),
-        ces=number.score("ces", 1, 7),
-        sentiment=number.score("sentiment", -1, 1),
-        amount=amount,
-        currency=currency,
-        items=_items(properties.get("products")),
-        page=page,
-        campaign=campaign,
-        device=_device_of(context),
-        locale=_text(context.get("locale")),
-        timezone=_text(context.get("timezone")),
-        persona=_text(properties.get("persona") or traits.get("persona")),
-        segments=_texts(properties.get("segments") or traits.get("segments")),
-        agent=_agent_of(properties),
-        topic=_text(properties.get("topic")),
-        text=_text(properties.get("text"), _TEXT_CHARACTERS),
-        properties=rest,
-    )
-
-
-def _identify(message: dict[str, Any], delivery: Delivery, sent_at: int | None) -> Identification:
-    # rudder-sdk-python puts traits into the context alone
-    traits = {**_object(_object(message.get("context")).get("traits")), **_object(message.get("traits"))}
-    persons = _persons(message, delivery, {}, traits)
-    return _link(message, delivery, sent_at, persons, "identify", traits)
-
-
-def _alias(message: dict[str, Any], delivery: Delivery, sent_at: int | None) -> Identification:
-    previous, user = message.get("previousId"), message.get("userId")
-    # an id that was given before anyone logged in is an anonymous one
-    persons = identifiers(delivery.model, ("user_id", user), ("anonymous_id", previous))
-    if len(persons) < 2:
-        raise NotTaken("missing_identity", "alias needs both previousId and userId")
-    return _link(message, delivery, sent_at, persons, "alias", {})
-
-
-def _group(message: dict[str, Any], delivery: Delivery, sent_at: int | None) -> Identification:
-    account = identifiers(delivery.model, ("account_id", message.get("groupId")))
-    if not account:
-        raise NotTaken("missing_identity", "group needs a groupId")
-    persons = _persons(message, delivery, {}, {})
-    return _link(message, delivery, sent_at, persons + account, "group", {})
-
-
-def _link(
-    message: dict[str, Any],
-    delivery: Delivery,
-    sent_at: int | None,
-    persons: tuple[Identifier, ...],
-    reason: str,
-    traits: dict[str, Any],
+    names: Names,
 ) -> Identification:
-    if not persons:
-        raise NotTaken("missing_identity", f"{reason} names nobody")
-    at, _ = _time(message, delivery, sent_at)
+    traits = read.object_of(context.get("traits"))
+    pairs: list[tuple[str, object]] = [("user_id", message.get("userId"))]
+    if kind == "alias":
+        # what somebody was called before they had an account; two accounts are never one customer
+        pairs.append(("anonymous_id", message.get("previousId")))
+        if message.get("previousId") is None or message.get("userId") is None:
+            raise NotTaken("missing_identity", "an alias needs userId and previousId")
+    pairs.append(("anonymous_id", message.get("anonymousId")))
+    if kind == "group":
+        if message.get("groupId") is None:
+            raise NotTaken("missing_identity", "a group call needs groupId")
+        pairs.append(("account_id", message.get("groupId")))
+    elif kind == "identify":
+        traits = {**traits, **read.object_of(message.get("traits"))}
+        pairs += [(of, traits.get(name)) for name, of in _IDENTIFIERS.items() if name in traits]
+    device = read.object_of(context.get("device"))
+    pairs.append(("device_id", device.get("id")))
+    event_id = _event_id(message, raw, index, delivery)
     return Identification(
-        id=deterministic_id(SOURCE, delivery.source_instance, _message_id(message), 0, reason),
+        id=deterministic_id(SOURCE, delivery.source_instance, event_id, 0, kind),
         source=SOURCE,
         source_instance=delivery.source_instance,
         channel="web",
         at=at,
         received_at=delivery.received_at,
-        identifiers=persons,
-        reason=reason,
-        persona=_text(traits.get("persona")),
-        segments=_texts(traits.get("segments")),
+        identifiers=names.identifiers(pairs),
+        reason=kind,
+        persona=read.text_of(traits.get("persona")),
+        segments=read.texts_of(traits.get("segments")) or (),
+        raw_ref=delivery.place(index),
     )
 
 
-_MAPPERS: dict[str, _Mapper] = {
-    "track": _touchpoint,
-    "page": _page,
-    "screen": _page,
-    "identify": _identify,
-    "alias": _alias,
-    "group": _group,
-}
-
-
-@lru_cache(maxsize=8_192)
-def type_of(event: str) -> str:
-    """The word of the vocabulary for a track call's event; `custom` if there is none."""
-    lower = event.strip().lower()
-    if lower in _EVENTS:
-        return _EVENTS[lower]
-    word = _NOT_WORDS.sub("_", lower).strip("_")
-    return word if word in TYPES else "custom"
-
-
-def _channel(said: Any, type_: str) -> str:
-    if isinstance(said, str) and said in CHANNELS:
-        return said
-    return TYPES.get(type_, ("web",))[0]
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any, most: int = 500) -> str | None:
-    if value is None or value == "" or isinstance(value, dict | list | bool):
-        return None
-    return str(value)[:most]
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(str(item)[:200] for item in value[:50]) if isinstance(value, list) else ()
-
-
-class _Numbers:
-    """Numbers among properties. NotTaken `invalid_field` names the one that is none, or out of its bounds."""
-
-    def __init__(self, properties: dict[str, Any]) -> None:
-        self._properties = properties
-
-    def whole(self, name: str, most: int = 4_294_967_295) -> int | None:
-        value = self._properties.get(name)
+def _touchpoint(
+    kind: str,
+    message: dict[str, Any],
+    context: dict[str, Any],
+    at: int,
+    quality: Any,
+    raw: Any,
+    index: int,
+    delivery: Delivery,
+    names: Names,
+) -> Touchpoint:
+    properties = read.object_of(message.get("properties"))
+    fields: dict[str, Any] = {}
+    agent: dict[str, str] = {}
+    rest: dict[str, Any] = {}
+    pairs: list[tuple[str, object]] = [
+        ("user_id", message.get("userId")),
+        ("anonymous_id", message.get("anonymousId")),
+    ]
+    channel: str | None = None
+    for name, value in properties.items():
         if value is None:
-            return None
-        if type(value) is int and 0 <= value <= most:
-            return value
-        return round(self._between(name, value, 0, most))
-
-    def score(self, name: str, least: float, most: float) -> float | None:
-        value = self._properties.get(name)
-        return None if value is None else self._between(name, value, least, most)
-
-    @staticmethod
-    def _between(name: str, value: Any, least: float, most: float) -> float:
-        try:
-            number = float(value)
-        except (TypeError, ValueError) as error:
-            raise NotTaken("invalid_field", f"{name} is no number") from error
-        if not least <= number <= most:
-            raise NotTaken("invalid_field", f"{name} {number} is not between {least} and {most}")
-        return number
-
-
-def _whole(score: float | None) -> int | None:
-    return None if score is None else round(score)
-
-
-def _amount(properties: dict[str, Any]) -> tuple[str | None, str | None]:
-    value: Any = None
-    for name in ("total", "revenue", "value"):
-        if properties.get(name) is not None:
-            value = properties[name]
-            break
-    products = properties.get("products")
-    if value is None and isinstance(products, list):
-        value = _sum_of(products)
-    currency = properties.get("currency")
-    if value is None or not isinstance(currency, str) or len(currency) != 3:
-        return None, None
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation as error:
-        raise NotTaken("invalid_field", f'amount "{str(value)[:40]}" is no number') from error
-    if not amount.is_finite() or abs(amount) >= Decimal("1e13"):
-        raise NotTaken("invalid_field", f"amount {amount} is not one")
-    return format(round(amount, 4) if amount.as_tuple().exponent < -4 else amount, "f"), currency.upper()  # type: ignore[operator]
-
-
-def _sum_of(products: list[Any]) -> Decimal | None:
-    total, priced = Decimal(0), False
-    for product in products:
-        try:
-            total += Decimal(str(_object(product)["price"])) * Decimal(
-                str(_object(product).get("quantity", 1))
-            )
-            priced = True
-        except (KeyError, InvalidOperation):
             continue
-    return total if priced else None
+        if name in _FIELDS:
+            field, reading = _FIELDS[name]
+            taken = reading(value)
+            if taken is not None:
+                if field.startswith("agent."):
+                    agent[field[6:]] = str(taken)
+                else:
+                    fields.setdefault(field, taken)
+                continue
+        elif name in _IDENTIFIERS:
+            pairs.append((_IDENTIFIERS[name], value))
+            continue
+        elif name == "channel" and isinstance(value, str):
+            channel = read.CHANNEL_NAMES.get(value.strip().lower())
+            if channel is not None:
+                continue
+        if not privacy.unwanted(name):
+            rest[name] = privacy.cleaned(value)
 
-
-def _items(products: Any) -> tuple[dict[str, Any], ...]:
-    if not isinstance(products, list):
-        return ()
-    names = ("product_id", "sku", "name", "price", "quantity")
-    return tuple(
-        {name: p[name] for name in names if name in p} for p in products[:100] if isinstance(p, dict)
+    _from_context(context, pairs, fields)
+    if kind == "track":
+        event = message.get("event")
+        if not isinstance(event, str) or not event.strip():
+            raise NotTaken("missing_event_name", "a track call needs event")
+        type_ = type_of_event(event)
+        if type_ is None:
+            if delivery.strict:
+                raise NotTaken("unmapped_event", f'no type of touchpoint is known for "{event[:100]}"')
+            type_ = "custom"
+        source_type = f"track:{event[:200]}"
+        page = _page(read.object_of(context.get("page")), {})
+        if (score := _SCORES.get(type_)) and score not in fields and (said := rest.get("score")) is not None:
+            fields[score] = getattr(read, score)(said)
+    else:
+        title = read.text_of(message.get("name"))
+        category = read.text_of(message.get("category")) or read.text_of(properties.get("category"))
+        page = _page(read.object_of(context.get("page")), rest)
+        source_type = f"{kind}:{title}" if title else kind
+        if category:
+            rest["category"] = category
+        type_ = _PAGE_TYPES.get((category or "").lower(), "page_view")
+        if title and (page is None or page.title is None):
+            page = msgspec.structs.replace(page or Page(), title=title)
+    campaign, clicked = _campaign(read.object_of(context.get("campaign")), page)
+    if kind == "page" and clicked:
+        type_ = "ad_click"
+    if not fields.get("session_id"):
+        fields["session_id"] = read.text_of(context.get("sessionId"))
+    if "currency" in rest:
+        _amount(rest, fields)
+    if "products" in rest and (items := _items(rest["products"])):
+        fields["items"] = items
+        del rest["products"]
+    if rest and len(msgspec.json.encode(rest)) > read.PROPERTIES_BYTES:
+        rest = _bounded(rest)
+    if agent:
+        fields["agent"] = Agent(**agent)
+    event_id = _event_id(message, raw, index, delivery)
+    return Touchpoint(
+        id=deterministic_id(SOURCE, delivery.source_instance, event_id, 0, type_),
+        source=SOURCE,
+        source_instance=delivery.source_instance,
+        source_event_id=event_id,
+        source_type=source_type,
+        channel=channel or read.usual_channel(type_),
+        type=type_,
+        occurred_at=at,
+        received_at=delivery.received_at,
+        identifiers=names.identifiers(pairs),
+        time_quality=quality,
+        page=page,
+        campaign=campaign,
+        properties=rest,
+        raw_ref=delivery.place(index),
+        **fields,
     )
 
 
-def _page_of(properties: dict[str, Any], context: dict[str, Any]) -> Page | None:
-    page = _object(context.get("page"))
-    url = properties.get("url") or page.get("url")
-    path = properties.get("path") or page.get("path")
-    if not isinstance(url, str) and not isinstance(path, str):
-        return None
-    address = without_secrets(url)[:2000] if isinstance(url, str) else None
-    referrer = properties.get("referrer") or page.get("referrer")
-    return Page(
-        url=address,
-        path=_text(path, 1000) or (urlsplit(address).path if address else None),
-        title=_text(properties.get("title") or page.get("title")),
-        referrer=without_secrets(referrer)[:2000] if isinstance(referrer, str) else None,
-    )
+@lru_cache(maxsize=4_096)
+def type_of_event(name: str) -> str | None:
+    """The type that an event's name means, however it is written; None if no mapping knows it."""
+    words = "".join(letter if letter.isalnum() else " " for letter in name.lower()).split()
+    return _EVENTS.get("_".join(words))
 
 
-def _campaign_of(context: dict[str, Any], page: Page | None) -> Campaign | None:
-    said = _object(context.get("campaign"))
-    query = _utm(page.url) if page and page.url and "?" in page.url else {}
-    if not said and not query:
-        return None
-    clicks = {name: query[name] for name in _CLICK_IDS if name in query}
+def _from_context(context: dict[str, Any], pairs: list[tuple[str, object]], fields: dict[str, Any]) -> None:
+    """What the context says of the person and of the device in their hand."""
+    traits = context.get("traits")
+    if isinstance(traits, dict):
+        pairs += [(of, traits.get(name)) for name, of in _IDENTIFIERS.items() if name in traits]
+        if "persona" in traits:
+            fields.setdefault("persona", read.text_of(traits["persona"]))
+        if "segments" in traits:
+            fields.setdefault("segments", read.texts_of(traits["segments"]) or ())
+    pairs.append(("account_id", context.get("groupId")))
+    device = read.object_of(context.get("device"))
+    system = read.object_of(context.get("os"))
+    agent = context.get("userAgent")
+    if device or system or agent:
+        pairs.append(("device_id", device.get("id")))
+        fields["device"] = Device(
+            type=read.text_of(device.get("type")),
+            os=read.text_of(system.get("name")),
+            user_agent=read.text_of(agent),
+        )
+    fields["locale"] = read.text_of(context.get("locale"))
+    fields["timezone"] = read.text_of(context.get("timezone"))
+    consent = read.object_of(read.object_of(context.get("consent")).get("categoryPreferences"))
+    if consent:
+        said = {name.lower(): value for name, value in consent.items() if isinstance(value, bool)}
+        fields["consent"] = Consent(
+            analytics=said.get("analytics"),
+            marketing=said.get("marketing", said.get("advertising")),
+            personalisation=said.get("personalisation", said.get("personalization")),
+        )
+
+
+def _page(said: dict[str, Any], properties: dict[str, Any]) -> Page | None:
+    """The page of the context, and what a page call's own properties say of it (they are taken out)."""
+    parts: dict[str, str | None] = {}
+    for name in _PAGE_FIELDS:
+        value = properties.pop(name) if isinstance(properties.get(name), str) else said.get(name)
+        if isinstance(value, str) and value:
+            value = value[: read.LONGEST_TEXT]
+            parts[name] = privacy.without_secrets(value) if "=" in value or "@" in value else value
+    return Page(**parts) if parts else None
+
+
+def _campaign(said: dict[str, Any], page: Page | None) -> tuple[Campaign | None, bool]:
+    """The campaign of the context, else of the page's address; whether a paid click led to the page."""
+    query = ""
+    if page is not None:
+        query = (page.url or "").partition("?")[2].partition("#")[0] or (page.search or "").lstrip("?")
+    in_url = _campaign_in(query) if "utm_" in query or "clid=" in query else None
+    if not said:
+        return (in_url[0], in_url[1]) if in_url else (None, False)
     campaign = Campaign(
-        name=_text(said.get("name")) or query.get("utm_campaign"),
-        source=_text(said.get("source")) or query.get("utm_source"),
-        medium=_text(said.get("medium")) or query.get("utm_medium"),
-        term=_text(said.get("term")) or query.get("utm_term"),
-        content=_text(said.get("content")) or query.get("utm_content"),
-        id=_text(said.get("id")) or query.get("utm_id"),
+        name=read.text_of(said.get("name")),
+        source=read.text_of(said.get("source")),
+        medium=read.text_of(said.get("medium")),
+        term=read.text_of(said.get("term")),
+        content=read.text_of(said.get("content")),
+        id=read.text_of(said.get("id")),
+        click_ids=in_url[0].click_ids if in_url else {},
+    )
+    return campaign, bool(in_url and in_url[1])
+
+
+@lru_cache(maxsize=4_096)
+def _campaign_in(query: str) -> tuple[Campaign, bool]:
+    said = dict(parse_qsl(query))
+    clicks = {name: said[name] for name in _CLICK_IDS if said.get(name)}
+    medium = said.get("utm_medium")
+    campaign = Campaign(
+        name=said.get("utm_campaign"),
+        source=said.get("utm_source"),
+        medium=medium,
+        term=said.get("utm_term"),
+        content=said.get("utm_content"),
+        id=said.get("utm_id"),
         click_ids=clicks,
     )
-    return campaign if campaign != Campaign() else None
+    paid = "gclid" in clicks or "msclkid" in clicks or (medium or "").lower() in _PAID_MEDIA
+    return campaign, paid
 
 
-@lru_cache(maxsize=8_192)
-def _utm(url: str) -> dict[str, str]:
-    try:
-        return {name: values[0][:200] for name, values in parse_qs(urlsplit(url).query).items()}
-    except ValueError:
-        return {}
+def _amount(rest: dict[str, Any], fields: dict[str, Any]) -> None:
+    """`total`, else `revenue`, `value`, or the sum of price × quantity; only with a currency."""
+    currency = read.currency_of(rest["currency"])
+    if currency is None:
+        return
+    for name in ("total", "revenue", "value"):
+        if name in rest and (amount := read.major_units(rest[name], currency)) is not None:
+            del rest[name]
+            break
+    else:
+        products = rest.get("products")
+        amount = _sum(products if isinstance(products, list) else [rest], currency)
+        if amount is None:
+            return
+    del rest["currency"]
+    fields["amount"], fields["currency"] = amount, currency
 
 
-def _device_of(context: dict[str, Any]) -> Device | None:
-    device, system = _object(context.get("device")), _object(context.get("os"))
-    agent = context.get("userAgent")
-    if not device and not system and not agent:
-        return None
-    return Device(type=_text(device.get("type")), os=_text(system.get("name")), user_agent=_text(agent))
+def _sum(products: list[Any], currency: str) -> str | None:
+    total = 0.0
+    priced = False
+    for product in products:
+        said = read.object_of(product)
+        price = read.number_of(said.get("price"))
+        if price is not None:
+            quantity = read.number_of(said.get("quantity"))
+            total += price * (1 if quantity is None else quantity)
+            priced = True
+    return read.major_units(f"{total:.4f}".rstrip("0").rstrip("."), currency) if priced else None
 
 
-def _agent_of(properties: dict[str, Any]) -> Agent | None:
-    agent, queue, team = properties.get("agent_id"), properties.get("queue"), properties.get("team")
-    return Agent(id=_text(agent), queue=_text(queue), team=_text(team)) if agent or queue or team else None
+def _items(products: object) -> tuple[dict[str, Any], ...]:
+    if not isinstance(products, list):
+        return ()
+    return tuple(
+        {name: privacy.cleaned(product[name]) for name in _ITEM_FIELDS if product.get(name) is not None}
+        for product in products[: read.MOST_ITEMS]
+        if isinstance(product, dict)
+    )
+
+
+def _bounded(rest: dict[str, Any]) -> dict[str, Any]:
+    """The properties that fit, the small ones first; the payload itself has them all."""
+    sizes = sorted((len(msgspec.json.encode(value)) + len(name), name) for name, value in rest.items())
+    kept: set[str] = set()
+    left = read.PROPERTIES_BYTES
+    for size, name in sizes:
+        left -= size + 6
+        if left < 0:
+            break
+        kept.add(name)
+    return {name: value for name, value in rest.items() if name in kept}

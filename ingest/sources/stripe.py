@@ -1,245 +1,330 @@
-"""Stripe's webhook events. https://docs.stripe.com/api/events, API 2026-10-28 and the shapes before it."""
+"""Stripe's events: invoices, checkouts, subscriptions, refunds, disputes. The signature is checked before.
 
-from decimal import Decimal
+An invoice is a conversation, so that what is sent, fails and is paid belong together. Payments of a checkout
+have none: whatever the customer buys next completes them.
+Both shapes are read, the current one and the one before API version 2025-03-31, where an invoice carried
+`subscription` itself.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
+from ingest import privacy
 from ingest.instants import in_range
-from ingest.mapped import Delivery, Mapped, deterministic_id, identifiers
-from ingest.rejection import NotTaken, rejection
-from models.touchpoint import Record, Touchpoint
+from ingest.mapped import Delivery, Mapped, deterministic_id
+from ingest.rejection import NotTaken
+from ingest.sources import reader as read
+from ingest.sources.reader import Names, names_of
+from models.touchpoint import Identification, Record, Touchpoint
+from models.vocabulary import TYPES
+
+log = logging.getLogger(__name__)
 
 SOURCE = "stripe"
-# ISO 4217 exponents other than 2; Stripe sends ISK and UGX times a hundred all the same
-_ZERO_DECIMALS = frozenset(
-    {
-        *("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA"),
-        *("PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"),
-    }
-)
-_THREE_DECIMALS = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
-_NO_TOUCHPOINT = frozenset(
-    {
-        "charge.succeeded",
-        "charge.updated",
-        "customer.created",
-        "customer.updated",
-        "invoice.created",
-        "invoice.updated",
-        "invoice.payment_succeeded",  # invoice.paid says it
-        "payment_intent.created",
-        "payment_intent.succeeded",
-        "payment_method.attached",
-    }
-)
+CHANNEL = "billing"
+
+Object = dict[str, Any]
+_decoder = msgspec.json.Decoder()
 
 
-class _Said(msgspec.Struct, frozen=True):
-    """What an event means: type, amount in minor units, outcome, its reason."""
+class _Told(msgspec.Struct, frozen=True):
+    """A touchpoint that an event tells of."""
 
     type: str
-    minor: Any = None
-    outcome: str | None = None
-    reason: str | None = None
+    fields: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
 
 
-def map_event(body: Any, delivery: Delivery) -> Mapped:
-    """The touchpoint of one event; none for events that say nothing new. What cannot be mapped is
-    rejected.
+_Teller = Callable[[Object, Object], Iterator[_Told]]  # of the object, and of what the change replaced
+
+
+def map_event(said: Any, delivery: Delivery) -> Mapped:
+    """What an event says, its bytes or what was read from them; none or several touchpoints.
+
+    Never raises: a fault of ours is a `mapping_error`.
     """
     try:
-        touchpoints = _touchpoints(body, delivery)
+        return Mapped(_records(_parse(said, delivery), delivery), [], taken=1)
     except NotTaken as why:
-        rejected = rejection(
-            why,
-            msgspec.json.encode(body),
-            source=SOURCE,
-            source_instance=delivery.source_instance,
-            channel="billing",
-            received_at=delivery.received_at,
-            raw_ref=f"{delivery.raw_ref}:0",
-        )
-        return Mapped([], [rejected])
-    return Mapped(touchpoints, [])
+        return Mapped([], [delivery.reject(why, said, source=SOURCE, channel=CHANNEL)])
+    except Exception as error:  # an event of a shape that nobody thought of must be seen, not lost
+        log.exception("an event could not be mapped, see the rejected: %s", delivery.place(0))
+        fault = NotTaken("mapping_error", type(error).__name__)
+        return Mapped([], [delivery.reject(fault, said, source=SOURCE, channel=CHANNEL)])
 
 
-def _touchpoints(event: Any, delivery: Delivery) -> list[Record]:
+def _parse(said: Any, delivery: Delivery) -> Object:
+    delivery.check_size(said)
+    event = said
+    if isinstance(said, bytes):
+        try:
+            event = _decoder.decode(said)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise NotTaken("invalid_json", str(error)) from error
     if not isinstance(event, dict):
         raise NotTaken("invalid_field", "an event is an object")
-    kind = event.get("type")
-    if not isinstance(kind, str):
-        raise NotTaken("missing_type", 'the event has no "type"')
-    data = _object(event.get("data"))
-    subject = _object(data.get("object"))
-    if event.get("object") == "v2.core.event" or not subject:
-        raise NotTaken(
-            "unknown_type", f'thin event "{kind[:80]}" comes without its object, and nothing fetches it'
+    if event.get("object") == "v2.core.event":
+        raise NotTaken("unknown_type", "a thin event has no object in it; send snapshot events")
+    if not isinstance(event.get("type"), str):
+        raise NotTaken("missing_type", 'it has no "type"')
+    if not isinstance(read.object_of(event.get("data")).get("object"), dict):
+        raise NotTaken("invalid_field", "data.object is no object")
+    return event
+
+
+def _records(event: Object, delivery: Delivery) -> list[Record]:
+    names = names_of(delivery.model)
+    kind: str = event["type"]
+    subject: Object = event["data"]["object"]
+    previous = read.object_of(event["data"].get("previous_attributes"))
+    at, quality = _occurred_at(event, delivery)
+    event_id = read.text_of(event.get("id")) or _content_id(event)
+    if kind in ("customer.created", "customer.updated"):
+        return [_identification(kind, subject, event_id, at, delivery, names)]
+    told = list(_TELLERS.get(kind, _unmapped)(subject, previous))
+    if not told:
+        return []
+    if kind not in _TELLERS and delivery.strict:
+        raise NotTaken("unmapped_event", f'no type of touchpoint is known for "{kind[:100]}"')
+    identifiers = names.identifiers(_named(subject))
+    invoice = subject.get("object") == "invoice"
+    return [
+        Touchpoint(
+            id=deterministic_id(SOURCE, delivery.source_instance, event_id, index, one.type),
+            source=SOURCE,
+            source_instance=delivery.source_instance,
+            source_event_id=event_id,
+            source_type=kind[:200],
+            channel=CHANNEL if CHANNEL in TYPES[one.type] else read.usual_channel(one.type),
+            type=one.type,
+            occurred_at=at,
+            received_at=delivery.received_at,
+            identifiers=identifiers,
+            time_quality=quality,
+            conversation_id=read.text_of(subject.get("id")) if invoice else None,
+            properties=privacy.cleaned({**_references(subject), **one.properties}),
+            raw_ref=delivery.place(0),
+            **one.fields,
         )
-    said = _said(kind, subject, _object(data.get("previous_attributes")))
-    if said is None:
-        if kind in _NO_TOUCHPOINT or kind == "customer.subscription.updated":
-            return []
-        raise NotTaken("unknown_type", f'event type "{kind[:80]}" is not mapped')
+        for index, one in enumerate(told)
+    ]
+
+
+def _occurred_at(event: Object, delivery: Delivery) -> tuple[int, Any]:
     created = event.get("created")
-    if not isinstance(created, int) or isinstance(created, bool) or abs(created) > 10**11:
-        raise NotTaken("bad_timestamp", '"created" is no number of seconds')
-    persons = _persons(subject, delivery)
-    if not persons:
-        raise NotTaken(
-            "missing_identity", f"the {subject.get('object', 'object')} names no customer, email or phone"
-        )
-    event_id = str(event.get("id") or "")
-    if not event_id:
-        raise NotTaken("invalid_field", 'the event has no "id"')
-    currency = str(subject.get("currency") or _price(subject).get("currency") or "").upper()
-    amount = _major(said.minor, currency)
-    details = _object(_object(subject.get("parent")).get("subscription_details"))
-    chain = subject.get("subscription") or details.get("subscription")
-    paid = Touchpoint(
-        id=deterministic_id(SOURCE, delivery.source_instance, event_id, 0, said.type),
+    if created is None:
+        return delivery.received_at, "received"
+    if isinstance(created, bool) or not isinstance(created, int):
+        raise NotTaken("bad_timestamp", "created is no number of seconds")
+    return in_range(created * 1000, delivery.received_at, "created"), "source"
+
+
+def _content_id(event: Object) -> str:
+    return f"sha256:{hashlib.sha256(msgspec.json.encode(event, order='deterministic')).hexdigest()}"
+
+
+def _named(subject: Object) -> Iterator[tuple[str, object]]:
+    """All that names the customer, wherever the kind of object has it."""
+    metadata = [read.object_of(subject.get("metadata"))]
+    parent = read.object_of(subject.get("parent"))
+    for details in (parent.get("subscription_details"), subject.get("subscription_details")):
+        metadata.append(read.object_of(read.object_of(details).get("metadata")))
+    yield "user_id", subject.get("client_reference_id")
+    for said in metadata:
+        yield "user_id", said.get("user_id") or said.get("userId")
+        yield "anonymous_id", said.get("anonymous_id") or said.get("anonymousId")
+    customer = subject if subject.get("object") == "customer" else subject.get("customer")
+    if isinstance(customer, dict):  # expanded
+        yield "email", customer.get("email")
+        yield "phone", customer.get("phone")
+        customer = customer.get("id")
+    yield "customer_id", customer
+    yield "email", subject.get("customer_email")
+    yield "phone", subject.get("customer_phone")
+    for details in (subject.get("customer_details"), subject.get("billing_details")):
+        yield "email", read.object_of(details).get("email")
+        yield "phone", read.object_of(details).get("phone")
+    yield "email", subject.get("delivery_email")
+    yield "email", read.object_of(subject.get("evidence")).get("customer_email_address")
+
+
+def _references(subject: Object) -> dict[str, Any]:
+    """Which objects of the provider it is about."""
+    said = {name: subject.get(name) for name in ("payment_intent", "charge", "number", "billing_reason")}
+    said["subscription"] = _subscription(subject)
+    said[str(subject.get("object") or "object")] = subject.get("id")
+    return {name: value for name, value in said.items() if isinstance(value, str) and value}
+
+
+def _subscription(subject: Object) -> object:
+    details = read.object_of(read.object_of(subject.get("parent")).get("subscription_details"))
+    return details.get("subscription") or subject.get("subscription")
+
+
+def _identification(
+    kind: str, subject: Object, event_id: str, at: int, delivery: Delivery, names: Names
+) -> Identification:
+    return Identification(
+        id=deterministic_id(SOURCE, delivery.source_instance, event_id, 0, kind),
         source=SOURCE,
         source_instance=delivery.source_instance,
-        source_event_id=event_id,
-        source_type=kind,
-        channel="billing",
-        type=said.type,
-        occurred_at=in_range(created * 1000, delivery.received_at, "created"),
+        channel=CHANNEL,
+        at=at,
         received_at=delivery.received_at,
-        identifiers=persons,
-        outcome=said.outcome,  # type: ignore[arg-type]
-        outcome_reason=said.reason,
-        attempts=_count(subject.get("attempt_count")),
-        amount=amount,
-        currency=currency if amount is not None else None,
-        properties={
-            name: value
-            for name, value in {
-                "object_id": subject.get("id"),
-                "subscription": chain,
-                "billing_reason": subject.get("billing_reason"),
-                "next_payment_attempt": subject.get("next_payment_attempt"),
-            }.items()
-            if value is not None
-        },
-        raw_ref=f"{delivery.raw_ref}:0",
-    )
-    if kind != "invoice.paid" or subject.get("billing_reason") != "subscription_cycle":
-        return [paid]
-    # a cycle's invoice settles what is owed, and is the renewal; the money is counted once
-    renewed = msgspec.structs.replace(
-        paid,
-        id=deterministic_id(SOURCE, delivery.source_instance, event_id, 1, "subscription_renewed"),
-        type="subscription_renewed",
-        amount=None,
-        currency=None,
-    )
-    return [paid, renewed]
-
-
-def _said(kind: str, subject: dict[str, Any], previous: dict[str, Any]) -> _Said | None:
-    match kind:
-        case "invoice.payment_failed":
-            return _Said("payment_failed", subject.get("amount_due"), "failure")
-        case "invoice.paid":
-            return _Said("invoice_paid", subject.get("amount_paid"), "success")
-        case "invoice.sent" | "invoice.finalized":
-            return _Said("invoice_sent", subject.get("amount_due"))
-        case "invoice.overdue" | "invoice.marked_uncollectible":
-            return _Said("invoice_overdue", subject.get("amount_remaining"))
-        case "checkout.session.completed":
-            paid = subject.get("payment_status") in ("paid", "no_payment_required", None)
-            return _Said("purchase", subject.get("amount_total"), "success") if paid else None
-        case "checkout.session.expired":
-            return _Said("checkout_abandoned", subject.get("amount_total"), "abandoned")
-        case "checkout.session.async_payment_failed":
-            return _Said("payment_failed", subject.get("amount_total"), "failure")
-        case "customer.subscription.created":
-            return _Said("subscription_started", _items_total(subject))
-        case "customer.subscription.updated":
-            return _subscription_change(subject, previous)
-        case "customer.subscription.deleted":
-            details = _object(subject.get("cancellation_details"))
-            return _Said(
-                "subscription_cancelled", None, None, _text(details.get("feedback") or details.get("reason"))
-            )
-        case "charge.refunded":
-            refunded = subject.get("amount_refunded")
-            before = previous.get("amount_refunded") or 0
-            if isinstance(refunded, int) and isinstance(before, int):
-                refunded -= before
-            return _Said("refund_issued", refunded)
-        case "charge.dispute.created":
-            return _Said("dispute_opened", subject.get("amount"), None, _text(subject.get("reason")))
-        case _:
-            return None
-
-
-def _subscription_change(subject: dict[str, Any], previous: dict[str, Any]) -> _Said | None:
-    if previous.get("cancel_at_period_end") is False and subject.get("cancel_at_period_end") is True:
-        details = _object(subject.get("cancellation_details"))
-        return _Said("subscription_cancel_scheduled", None, None, _text(details.get("feedback")))
-    if "items" in previous:
-        before, after = _items_total(previous), _items_total(subject)
-        if before is not None and after is not None and before != after:
-            return _Said("subscription_upgraded" if after > before else "subscription_downgraded", after)
-    return None
-
-
-def _persons(subject: dict[str, Any], delivery: Delivery) -> tuple[Any, ...]:
-    details = _object(subject.get("customer_details"))
-    billing = _object(subject.get("billing_details"))
-    metadata = {
-        **_object(_object(_object(subject.get("parent")).get("subscription_details")).get("metadata")),
-        **_object(subject.get("metadata")),
-    }
-    customer = subject.get("customer")
-    if isinstance(customer, dict):
-        customer = customer.get("id")
-    return identifiers(
-        delivery.model,
-        ("user_id", subject.get("client_reference_id") or metadata.get("user_id")),
-        ("customer_id", customer),
-        ("email", subject.get("customer_email") or details.get("email") or billing.get("email")),
-        ("phone", subject.get("customer_phone") or details.get("phone") or billing.get("phone")),
-        ("anonymous_id", metadata.get("anonymous_id")),
+        identifiers=names.identifiers(
+            [*_named(subject), ("email", subject.get("email")), ("phone", subject.get("phone"))]
+        ),
+        reason=kind,
+        raw_ref=delivery.place(0),
     )
 
 
-def _major(minor: Any, currency: str) -> str | None:
-    if not isinstance(minor, int) or isinstance(minor, bool) or len(currency) != 3 or abs(minor) >= 10**15:
-        return None
-    exponent = 0 if currency in _ZERO_DECIMALS else 3 if currency in _THREE_DECIMALS else 2
-    return format(Decimal(minor).scaleb(-exponent), "f")
+def _money(subject: Object, cents: object) -> dict[str, Any]:
+    currency = read.currency_of(subject.get("currency"))
+    amount = read.minor_units(cents, currency) if currency else None
+    return {"amount": amount, "currency": currency} if amount is not None else {}
 
 
-def _items_total(subject: dict[str, Any]) -> int | None:
-    items = _object(subject.get("items")).get("data")
-    if not isinstance(items, list):
+def _invoice_sent(invoice: Object, _previous: Object) -> Iterator[_Told]:
+    yield _Told("invoice_sent", _money(invoice, invoice.get("amount_due")))
+
+
+def _invoice_finalized(invoice: Object, previous: Object) -> Iterator[_Told]:
+    if invoice.get("collection_method") != "send_invoice":  # else invoice.sent says it
+        yield from _invoice_sent(invoice, previous)
+
+
+def _invoice_paid(invoice: Object, _previous: Object) -> Iterator[_Told]:
+    yield _Told("invoice_paid", _money(invoice, invoice.get("amount_paid")))
+    # the first one of a subscription is told by customer.subscription.created
+    if invoice.get("billing_reason") == "subscription_cycle":
+        yield _Told("subscription_renewed")
+
+
+def _invoice_failed(invoice: Object, _previous: Object) -> Iterator[_Told]:
+    fields = _money(invoice, invoice.get("amount_due"))
+    error = read.object_of(invoice.get("last_finalization_error"))
+    fields["outcome_reason"] = read.text_of(error.get("decline_code") or error.get("code"))
+    fields["attempts"] = read.count_of(invoice.get("attempt_count"))
+    again = invoice.get("next_payment_attempt")
+    yield _Told("payment_failed", fields, {"next_payment_attempt": again} if again else {})
+
+
+def _invoice_overdue(invoice: Object, _previous: Object) -> Iterator[_Told]:
+    yield _Told("invoice_overdue", _money(invoice, invoice.get("amount_remaining")))
+
+
+def _checkout_completed(session: Object, _previous: Object) -> Iterator[_Told]:
+    if session.get("payment_status") in ("paid", "no_payment_required") and session.get("mode") != "setup":
+        yield _Told("purchase", {**_money(session, session.get("amount_total")), "outcome": "success"})
+
+
+def _checkout_paid_later(session: Object, _previous: Object) -> Iterator[_Told]:
+    yield _Told("purchase", {**_money(session, session.get("amount_total")), "outcome": "success"})
+
+
+def _checkout_expired(session: Object, _previous: Object) -> Iterator[_Told]:
+    recovery = read.object_of(read.object_of(session.get("after_expiration")).get("recovery")).get("url")
+    fields = {**_money(session, session.get("amount_total")), "outcome": "abandoned"}
+    yield _Told("checkout_abandoned", fields, {"recovery_url": recovery} if isinstance(recovery, str) else {})
+
+
+def _checkout_failed(session: Object, _previous: Object) -> Iterator[_Told]:
+    yield _Told("payment_failed", _money(session, session.get("amount_total")))
+
+
+def _price(subscription: Object) -> int | None:
+    """What a cycle costs, in minor units; None where it cannot be told."""
+    items = read.object_of(subscription.get("items")).get("data")
+    if not isinstance(items, list) or not items:
         return None
     total = 0
     for item in items:
-        unit, quantity = (
-            _object(_object(item).get("price")).get("unit_amount"),
-            _object(item).get("quantity", 1),
+        price = read.object_of(read.object_of(item).get("price")) or read.object_of(
+            read.object_of(item).get("plan")
         )
-        if isinstance(unit, int) and isinstance(quantity, int):
-            total += unit * quantity
+        cents = price.get("unit_amount", price.get("amount"))
+        quantity = read.object_of(item).get("quantity", 1)
+        if type(cents) is not int or type(quantity) is not int:
+            return None
+        total += cents * quantity
     return total
 
 
-def _price(subject: dict[str, Any]) -> dict[str, Any]:
-    items = _object(subject.get("items")).get("data")
-    return _object(_object(items[0]).get("price")) if isinstance(items, list) and items else {}
+def _plan(subscription: Object) -> dict[str, Any]:
+    items = read.object_of(subscription.get("items")).get("data")
+    first = read.object_of(items[0]) if isinstance(items, list) and items else {}
+    plan = read.object_of(first.get("price")).get("id") or read.object_of(first.get("plan")).get("id")
+    return {"plan": plan} if isinstance(plan, str) else {}
 
 
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _subscription_created(subscription: Object, _previous: Object) -> Iterator[_Told]:
+    status = subscription.get("status")
+    if status == "trialing":
+        yield _Told("trial_started", {}, _plan(subscription))
+    elif status not in ("incomplete", "incomplete_expired", "canceled"):  # else nothing has begun
+        money = _money(subscription, _price(subscription))
+        yield _Told("subscription_started", money, _plan(subscription))
 
 
-def _text(value: Any) -> str | None:
-    return str(value)[:200] if isinstance(value, str | int) and value != "" else None
+def _subscription_updated(subscription: Object, previous: Object) -> Iterator[_Told]:
+    money = _money(subscription, _price(subscription))
+    plan = _plan(subscription)
+    if previous.get("status") in ("incomplete", "trialing") and subscription.get("status") == "active":
+        yield _Told("subscription_started", money, plan)
+    if previous.get("cancel_at_period_end") is False and subscription.get("cancel_at_period_end") is True:
+        yield _Told("subscription_cancel_scheduled", _why(subscription), plan)
+    before, now = _price(previous), _price(subscription)
+    if before is not None and now is not None and before != now:
+        yield _Told("subscription_upgraded" if now > before else "subscription_downgraded", money, plan)
 
 
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 65_536 else None
+def _subscription_deleted(subscription: Object, _previous: Object) -> Iterator[_Told]:
+    yield _Told("subscription_cancelled", _why(subscription), _plan(subscription))
+
+
+def _why(subscription: Object) -> dict[str, Any]:
+    details = read.object_of(subscription.get("cancellation_details"))
+    return {
+        "outcome_reason": read.text_of(details.get("feedback") or details.get("reason")),
+        "text": read.free_text(details.get("comment")),
+    }
+
+
+def _charge_refunded(charge: Object, previous: Object) -> Iterator[_Told]:
+    total, before = charge.get("amount_refunded"), previous.get("amount_refunded")
+    refunded = total - before if type(total) is int and type(before) is int else total
+    yield _Told("refund_issued", _money(charge, refunded))
+
+
+def _dispute_opened(dispute: Object, _previous: Object) -> Iterator[_Told]:
+    fields = {**_money(dispute, dispute.get("amount")), "outcome_reason": read.text_of(dispute.get("reason"))}
+    due = read.object_of(dispute.get("evidence_details")).get("due_by")
+    yield _Told("dispute_opened", fields, {"evidence_due_by": due} if isinstance(due, int) else {})
+
+
+def _unmapped(_subject: Object, _previous: Object) -> Iterator[_Told]:
+    yield _Told("custom")
+
+
+_TELLERS: dict[str, _Teller] = {
+    "invoice.payment_failed": _invoice_failed,
+    "invoice.paid": _invoice_paid,
+    "invoice.sent": _invoice_sent,
+    "invoice.finalized": _invoice_finalized,
+    "invoice.overdue": _invoice_overdue,
+    "invoice.marked_uncollectible": _invoice_overdue,
+    "checkout.session.completed": _checkout_completed,
+    "checkout.session.async_payment_succeeded": _checkout_paid_later,
+    "checkout.session.expired": _checkout_expired,
+    "checkout.session.async_payment_failed": _checkout_failed,
+    "customer.subscription.created": _subscription_created,
+    "customer.subscription.updated": _subscription_updated,
+    "customer.subscription.deleted": _subscription_deleted,
+    "charge.refunded": _charge_refunded,
+    "charge.dispute.created": _dispute_opened,
+}
