@@ -36,8 +36,9 @@ def collector(settings: Settings) -> "CollectorConfig":
     """What the collector is given."""
     from ingest.config import CollectorConfig
 
+    folder = DataFolder(settings.data)
     return CollectorConfig(
-        spool_dir=str(DataFolder(settings.data).spool),
+        spool_dir=str(folder.spool),
         bootstrap_servers=settings.bootstrap_servers,
         model=journey_model(settings),
         partitions=settings.partitions,
@@ -49,6 +50,11 @@ def collector(settings: Settings) -> "CollectorConfig":
         body_limit_bytes=settings.body_limit_bytes,
         event_limit_bytes=settings.event_limit_bytes,
         strict=settings.strict,
+        # `up` makes this file; where the broker keeps what it took, the spool is done with it
+        confirmed_file=str(folder.confirmed_file) if folder.confirmed_file.exists() else None,
+        calls_per_second=settings.calls_per_second,
+        linger_ms=settings.linger_ms,
+        compression=settings.compression or None,
     )
 
 

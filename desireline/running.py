@@ -66,7 +66,7 @@ class DataFolder:
         self.run = path / "run.json"
         self.lock = path / "up.lock"
         self.progress = path / "republish.json"
-        self._confirmed = path / "confirmed"
+        self.confirmed_file = path / "confirmed"
 
     def create(self) -> None:
         """Make what is missing; the folder is the owner's alone, since it holds what customers did."""
@@ -78,13 +78,13 @@ class DataFolder:
     def confirmed(self) -> int:
         """Up to this position of the spool the warehouse has everything; 0 at first."""
         try:
-            return int(self._confirmed.read_text())
+            return int(self.confirmed_file.read_text())
         except (FileNotFoundError, ValueError):
             return 0
 
     def write_confirmed(self, position: int) -> None:
         """Remember it. Losing it costs comparing again."""
-        write_whole(self._confirmed, str(position).encode())
+        write_whole(self.confirmed_file, str(position).encode())
 
     def running(self) -> Running | None:
         """What the last `up` wrote, whether or not it still runs."""

@@ -28,6 +28,7 @@ class SettingsError(DesirelineError):
 
 _Duration = Annotated[int, Meta(ge=0)]
 _Size = Annotated[int, Meta(ge=50_000_000)]
+_Count = Annotated[int, Meta(ge=1)]
 
 
 def _says(sentence: str, **bounds: Any) -> Meta:
@@ -94,6 +95,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     event_limit_bytes: Annotated[
         int, _says("largest event that is taken, bytes; below Kafka's own limit", ge=1_024, le=900_000)
     ] = 524_288
+    calls_per_second: Annotated[
+        _Count | None,
+        _says("requests of one source instance, beyond which it is told to come later; none: any"),
+    ] = None
+    linger_ms: Annotated[
+        int, _says("how long touchpoints wait for company in a Kafka record, ms", ge=0, le=10_000)
+    ] = 25
+    compression: Annotated[
+        Literal["", "gzip", "lz4"], _says("of what the collector publishes; empty: none, the quickest")
+    ] = ""
     strict: Annotated[bool, _says("an event that no rule maps is rejected instead of kept as custom")] = False
 
     # worker
@@ -292,10 +303,10 @@ def _allowed(name: str) -> str:
     if kind is bool:
         return "true or false"
     if hasattr(kind, "__args__") and all(isinstance(choice, str) for choice in kind.__args__):
-        return " or ".join(kind.__args__)
+        return " or ".join(choice or "nothing" for choice in kind.__args__)
     if kind is dict or getattr(kind, "__origin__", None) is dict:
         return "pairs KEY=NAME with commas between"
-    for bounded in (_Duration, _Size):
+    for bounded in (_Duration, _Size, _Count):
         if bounded in getattr(kind, "__args__", ()):
             meta, kind = _meta(bounded), int
     if kind is int:

@@ -130,6 +130,8 @@ class Supervisor:
             self._forget_progress()
             self._write_running()
             self._define_parts()
+            if not self.folder.confirmed_file.exists():
+                self.folder.write_confirmed(0)
             self._spawn("broker")
             self._spawn("warehouse")
             self._await("warehouse")
