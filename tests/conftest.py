@@ -1,4 +1,4 @@
-"""The real parts, once per run: a broker process, a warehouse process with our tables, and how hard Hypothesis looks."""
+"""The real parts, once per run: a broker process, a warehouse process with our tables; and Hypothesis' profiles."""
 
 import os
 from collections.abc import Iterator

@@ -188,6 +188,25 @@ def histories(draw: Callable[..., Any]) -> list[Element]:
 WATERMARKS = st.integers(0, 70).map(lambda at: NOON + at)
 
 
+def households(elements: Iterable[Element]) -> list[list[Element]]:
+    """The elements by what hangs together through their identifiers."""
+    told = list(elements)
+    parents: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while (parent := parents.setdefault(key, key)) != key:
+            key = parent
+        return key
+
+    for element in told:
+        for identifier in element.identifiers[1:]:
+            parents[root(identifier.key)] = root(element.identifiers[0].key)
+    found: dict[str, list[Element]] = {}
+    for element in told:
+        found.setdefault(root(element.identifiers[0].key), []).append(element)
+    return list(found.values())
+
+
 def root_of(elements: Iterable[Element], model: JourneyModel) -> str:
     """The identifier that a household of these elements is kept under in the end."""
     keys = {identifier.key for element in elements for identifier in element.identifiers}

@@ -146,7 +146,9 @@ ESCAPES = {
     "an insert with rows": "INSERT INTO d.t FORMAT CSV\n1,x",
     "an insert of a query": "INSERT INTO d.t SELECT 1, 'x'",
     "an insert from a file": "INSERT INTO d.t FROM INFILE '{secret}' FORMAT LineAsString",
-    "an insert of what is read from a file": "INSERT INTO d.t SELECT a, b FROM input('a UInt64, b String') FORMAT CSV\n1,x",
+    "an insert of what is read from a file": (
+        "INSERT INTO d.t SELECT a, b FROM input('a UInt64, b String') FORMAT CSV\n1,x"
+    ),
     "an explained insert": "EXPLAIN INSERT INTO d.t SELECT 1, 'x'",
     "a deletion": "DELETE FROM d.t WHERE 1",
     "a mutation": "ALTER TABLE d.t DELETE WHERE 1",

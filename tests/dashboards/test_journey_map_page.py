@@ -1,0 +1,188 @@
+"""The first page in a real browser, over a real warehouse that holds simulated customers."""
+
+import os
+import re
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from dashboards.app import create_app
+from dashboards.config import DashboardsConfig
+from ingest.mapped import Delivery
+from ingest.simulation.world import STRIPE
+from ingest.simulator import arrivals, past_traffic
+from ingest.sources import segment, stripe
+from models.household import verdicts
+from models.journey_model import default_model
+from models.touchpoint import Clock, Element
+from tests.histories import households
+from warehouse.connection import client
+from warehouse.embedded import EmbeddedWarehouse
+from warehouse.migrations import migrate
+from warehouse.writer import Rows, Writer
+
+NOW = 1_772_000_000_000  # 2026-02-25
+MODEL = default_model()
+
+
+def simulated(customers: int, seed: int) -> Rows:
+    """What is said of six simulated weeks, worked out in one go."""
+    elements: list[Element] = []
+    for number, sent in enumerate(arrivals(past_traffic(customers, now=NOW, seed=seed))):
+        delivery = Delivery(source_instance="shop", received_at=NOW, raw_ref=f"spool:{number}", model=MODEL)
+        mapped = (
+            stripe.map_event(sent.call, delivery)
+            if sent.door == STRIPE
+            else segment.map_batch({"batch": [sent.call]}, delivery)
+        )
+        elements += [record for record in mapped.records if not isinstance(record, Clock)]
+    rows = Rows(watermarks={0: NOW})
+    for household in households(elements):
+        rows.add(verdicts(household, NOW, MODEL))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with EmbeddedWarehouse() as warehouse:
+        migrate(warehouse.url)
+        Writer(client(warehouse.url)).write(simulated(150, seed=3), "first")
+        app = create_app(
+            DashboardsConfig(warehouse_url=warehouse.url, model=MODEL, refresh_interval_ms=1_000)
+        )
+        with _served(app) as base:
+            yield base
+
+
+class _served:
+    def __init__(self, app: Any) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.server = uvicorn.Server(
+            uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error", ws="none")
+        )
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+
+    def __enter__(self) -> str:
+        self.thread.start()
+        base = f"http://127.0.0.1:{self.port}"
+        transport = httpx.HTTPTransport(retries=20)
+        with httpx.Client(transport=transport) as asking:
+            assert asking.get(f"{base}/healthz").text == "ok\n"
+        return base
+
+    def __exit__(self, *_: object) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("DESIRELINE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"],
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 1500, "height": 1000})
+    yield opened
+    opened.close()
+
+
+def test_the_map_shows_every_phase_channel_and_number_of_the_api(page: Page, url: str) -> None:
+    page.goto(f"{url}/?period=all")
+    expect(page.locator(".phase-name")).to_have_text(list(MODEL.phases))
+    expect(page.locator(".lane .row-label > div:first-child")).to_have_text(
+        ["Web", "Chat", "Voice", "Billing"]
+    )
+    said = httpx.get(f"{url}/api/map").json()
+    total = said["totals"][0]
+    expect(page.locator("#tile-touchpoints")).to_have_text(f"{total['touchpoints']:,}")
+    expect(page.locator("#tile-customers")).to_have_text(f"{total['customers']:,}")
+    by_phase = {row["phase"]: row for row in said["phases"]}
+    for name, head in zip(MODEL.phases, page.locator(".phase-figures b").all(), strict=True):
+        expect(head).to_have_text(f"{by_phase[name]['journeys']:,}")
+
+
+def test_the_emotion_curve_has_a_point_for_what_is_felt_in_each_phase(page: Page, url: str) -> None:
+    page.goto(f"{url}/?period=all")
+    expect(page.locator("#emotion-curve .scatterlayer .point").first).to_be_visible()
+    assert page.locator("#emotion-curve .scatterlayer .point").count() >= 2 * len(MODEL.phases)
+
+
+def test_a_severe_pain_point_is_redder_than_a_mild_one(page: Page, url: str) -> None:
+    page.goto(f"{url}/?period=all")
+    bars = page.locator(".pains .bar")
+    expect(bars.first).to_be_visible()
+    hues = {
+        bar.get_attribute("title"): bar.locator(".bar-fill").evaluate(
+            "e => getComputedStyle(e).backgroundColor"
+        )
+        for bar in bars.all()
+    }
+    severity = {title: float(re.findall(r"severity ([\d.]+)", title or "")[0]) for title in hues}
+    redness = {title: _redness(colour) for title, colour in hues.items()}
+    worst, mildest = max(severity, key=severity.__getitem__), min(severity, key=severity.__getitem__)
+    assert severity[worst] > severity[mildest]
+    assert redness[worst] > redness[mildest]
+
+
+def _redness(colour: str) -> float:
+    red, green, _ = (int(part) for part in re.findall(r"\d+", colour)[:3])
+    return red / (red + green)
+
+
+def test_choosing_a_period_changes_the_numbers_and_the_url(page: Page, url: str) -> None:
+    page.goto(f"{url}/?period=all")
+    expect(page.locator("#tile-touchpoints")).not_to_have_text("0")
+    page.locator("#period").get_by_text("24 hours").click()
+    expect(page.get_by_text("No touchpoints in this period")).to_be_visible()
+    expect(page).to_have_url(re.compile("period=24h"))
+
+
+def test_numbers_refresh_by_themselves(page: Page, browser: Browser) -> None:
+    with EmbeddedWarehouse() as warehouse:
+        migrate(warehouse.url)
+        app = create_app(
+            DashboardsConfig(warehouse_url=warehouse.url, model=MODEL, refresh_interval_ms=1_000)
+        )
+        with _served(app) as base:
+            page.goto(f"{base}/?period=all")
+            expect(page.locator("#tile-touchpoints")).to_have_text("0")
+            rows = simulated(5, seed=1)
+            Writer(client(warehouse.url)).write(rows, "later")
+            expect(page.locator("#tile-touchpoints")).to_have_text(
+                f"{len(rows.touchpoints):,}", timeout=15_000
+            )
+            warehouse.stop()
+            expect(page.get_by_text("The warehouse does not answer")).to_be_visible(timeout=15_000)
+
+
+def test_the_api_describes_itself_and_says_what_is_wrong(url: str) -> None:
+    described = httpx.get(f"{url}/openapi.json").json()["paths"]
+    for path in ("funnel", "conversion", "drop-offs", "pain-points", "alerts", "summary", "map"):
+        assert f"/api/{path}" in described
+    answer = httpx.get(f"{url}/api/funnel", params={"step": ["add_to_cartt", "purchase"]})
+    assert answer.status_code == 400
+    assert "add_to_cart" in answer.json()["remedy"]
+    found = httpx.get(
+        f"{url}/api/funnel", params={"step": ["product_view", "add_to_cart", "purchase"]}
+    ).json()
+    assert [step["step"] for step in found["steps"]] == [1, 2, 3]
+    assert found["steps"][0]["count"] >= found["steps"][1]["count"] > 0
+    assert found["watermark"]
+    assert found["sql"]
