@@ -11,7 +11,7 @@ import msgspec
 
 from models.household import ElementSet
 from models.identity import Identities, Pair, Renaming
-from models.journey import Journey, Place, journey_row, tombstone
+from models.journey import Journey, Place, journey_row, tombstone, untie
 from models.journey_model import JourneyModel
 from models.life_cycle import LifeCycle
 from models.touchpoint import Correction, Element, Identification, Touchpoint
@@ -127,6 +127,16 @@ class Household:
                 identities.correct(element)
                 self._new_corrections.append(element)
         return new
+
+    def see(self, more: int) -> None:
+        """As if so many more elements had been added once that are no longer held."""
+        self._elements.count += more
+
+    def let_go(self) -> None:
+        """Its encoding stands for it from now on: nothing more is asked of this object."""
+        for life in self._lives.values():
+            for journey in life.journeys:
+                untie(journey.places)
 
     def judge(self, watermark: int, *, full: bool = False, journeys: bool = True) -> Judgement:
         """The rows that changed since the household was last judged, or all of them.
@@ -308,6 +318,7 @@ class Household:
                 if self._compare(journey):
                     life.change(journey)
         self._loose = {}
+        untie(self._was.values())
         self._was = {}
 
     def _compare(self, journey: Journey) -> bool:

@@ -4,6 +4,7 @@ The four levels: life cycle (all of a customer's journeys), `Journey`, service `
 touchpoint (perception point) with its `Place` in the other three.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
 from typing import Literal, NamedTuple
@@ -112,6 +113,17 @@ class Place:
         self.pain: NearestPain | None = None  # nearest before a drop-off that follows this touchpoint
         self.verdict: Verdict | None = None  # as it was last sent
         self.stale = True  # to be looked at when the customer is judged next
+
+
+def untie(places: Iterable[Place]) -> None:
+    """Nothing more is asked of these places, and they need not wait for the garbage collector.
+
+    Journeys, attempts and places refer to each other in circles; a collector that finds them looks through the
+    whole state of a worker each time.
+    """
+    for place in places:
+        place.attempts = ()
+        place.journey.places = []
 
 
 def tombstone(id: str, started_at: int, version: int) -> JourneyRow:

@@ -12,6 +12,7 @@ from prometheus_client import generate_latest, start_http_server
 
 from streams import metrics
 from streams.changelog import Households
+from streams.compression import use_fastest_lz4
 from streams.config import WorkerConfig
 from streams.consumer import App
 from streams.stitch import SOURCES, add_stitch_agent
@@ -83,8 +84,8 @@ def run_worker(config: WorkerConfig) -> int:
         start_http_server(config.metrics_port, addr=config.host)
     worker = Worker(config)
     Path(config.data_dir).mkdir(parents=True, exist_ok=True)
-    # the state is millions of objects; by default half the time went into looking through them. The stitcher
-    # collects what was put to rest.
+    use_fastest_lz4()
+    # the state is millions of objects; by default half the time went into looking through them
     gc.set_threshold(100_000, 50, 20)
     runner = faust.Worker(worker.app, loglevel=None, redirect_stdouts=False, override_logging=False)
     try:

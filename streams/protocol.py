@@ -283,6 +283,7 @@ class Nodes:
         if household is None or not household.count:
             return None
         held = Elements(self.parents[node], list(household.elements()), True, household.watermark, seen)
+        household.let_go()
         self._left[node] = held
         return held
 

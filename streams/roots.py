@@ -23,7 +23,6 @@ class Roots:
         self._awake: dict[str, Household] = {}  # the one touched last comes last
         self._resting: dict[str, bytes] = {}
         self._floors: dict[str, int] = {}
-        self.put_to_rest = 0  # weight of all that were; their objects refer to each other in circles
         self._look_at = 0
         self._looks = 0
 
@@ -84,7 +83,7 @@ class Roots:
         more = seen - self.floor(household.household_id)
         if more > 0:
             self._floors[household.household_id] = seen
-            household._elements.count += more
+            household.see(more)
         household.watermark = max(household.watermark, watermark)
 
     def rest(self) -> None:
@@ -99,8 +98,8 @@ class Roots:
             for root in list(self._awake):
                 household = self._awake.pop(root)
                 self._resting[root] = household.encode()
+                household.let_go()
                 weight -= household.count + HOUSEHOLD_WEIGHT
-                self.put_to_rest += household.count + HOUSEHOLD_WEIGHT
                 if weight <= self._limit * 0.9:
                     break
         self._look_at = int(len(self._awake) * 1.05)

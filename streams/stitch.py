@@ -7,7 +7,6 @@ for.
 """
 
 import asyncio
-import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -74,7 +73,6 @@ class Stitcher:
         self._hurry = asyncio.Event()
         self._checkpoint_at = 0.0
         self._kept_watermarks: dict[int, tuple[Nodes, int, float]] = {}
-        self._collected_at = 0  # how much had been put to rest when garbage was last collected
         self.released: dict[TP, int] = {}  # what may be committed
         households.begun = self._gaps.begin
 
@@ -239,15 +237,6 @@ class Stitcher:
                 self.released[event.message.tp] = event.message.offset + 1
         for nodes in self._households.nodes.values():
             nodes.settled()
-        self._collect_garbage()
-
-    def _collect_garbage(self) -> None:
-        put_to_rest = sum(nodes.households.put_to_rest for nodes in self._households.nodes.values())
-        if put_to_rest < self._collected_at:  # partitions went
-            self._collected_at = put_to_rest
-        if put_to_rest - self._collected_at > self._config.awake_elements // 2:
-            self._collected_at = put_to_rest
-            gc.collect()
 
     async def _publish(self, topic: str, partition: int, value: bytes) -> Awaitable[Any]:
         sent: Awaitable[Any] = await self._app.producer.send(topic, None, value, partition, None, None)

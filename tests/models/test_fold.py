@@ -1,5 +1,7 @@
 """The fold says again what became untrue, and nothing else: cases that chance seldom finds."""
 
+import gc
+
 from models.fold import Household
 from models.identifier import Identifier
 from models.journey_model import default_model
@@ -201,3 +203,18 @@ def test_the_household_beyond_its_limit_knows_it() -> None:
     held = household(*[identification(USER, Identifier("device_id", str(n)), at=n) for n in range(5000)])
     assert held.oversized
     assert len(held.identifiers()) == 5001
+
+
+def test_a_household_that_is_let_go_leaves_nothing_to_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        held = household(
+            *tell("0m add_to_cart, 5m page_view, 2d call_queued, 3d call_answered"), watermark=DAY
+        )
+        add(held, touchpoint("past", 60_000, "checkout_started"), watermark=9 * DAY)  # folds its life again
+        held.let_go()
+        del held
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
