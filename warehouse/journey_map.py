@@ -25,8 +25,8 @@ class JourneyMap:
     emotion_p90, place (mean place in the journey, from 1), moment_of_truth.
     `pain_points`: phase, kind, pain_points, customers, severity (mean, 0–1), hurt (sum of severities).
     `delights`: phase, kind, delights. `phases`: phase, journeys, journeys_forward, median_ms (time in the
-    phase,
-    median over journeys), drop_offs (not recovered), recoveries, pain_before_drop_off (the commonest kind).
+    phase, median over journeys), drop_offs (not recovered), recoveries, pain_before_drop_off (the commonest
+    kind; empty: none), drop_offs_after_pain (of that kind).
     `totals`: one row. `open_alerts`: as `warehouse.alerts.alerts`.
     """
 
@@ -68,7 +68,8 @@ class JourneyMap:
             "median_ms": None,
             "drop_offs": 0,
             "recoveries": 0,
-            "pain_before_drop_off": None,
+            "pain_before_drop_off": "",
+            "drop_offs_after_pain": 0,
         }
 
 
@@ -106,7 +107,7 @@ def journey_map(
 def _joined(phases: pd.DataFrame, drop_offs: pd.DataFrame) -> pd.DataFrame:
     both = pd.DataFrame(phases).merge(pd.DataFrame(drop_offs), on="phase", how="outer")
     both["pain_before_drop_off"] = both["pain_before_drop_off"].fillna("")
-    counts = ["journeys", "journeys_forward", "drop_offs", "recoveries"]
+    counts = ["journeys", "journeys_forward", "drop_offs", "recoveries", "drop_offs_after_pain"]
     both[counts] = both[counts].fillna(0).astype("int64")
     return both
 
@@ -190,6 +191,9 @@ def _delights(period: _Period) -> Select[Any]:
     return question.group_by(d.phase, d.kind).order_by(func.count().desc(), d.phase, d.kind)
 
 
+_COMMONEST_PAIN = "topKIf(1, 10, 'counts')(pain_kind, pain_kind != '' and recovered_at is null)[1]"
+
+
 def _drop_offs(period: _Period) -> Select[Any]:
     d = views.drop_offs.c
     return (
@@ -197,7 +201,8 @@ def _drop_offs(period: _Period) -> Select[Any]:
             d.phase,
             func.countIf(d.recovered_at.is_(None)).label("drop_offs"),
             func.countIf(d.recovered_at.is_not(None)).label("recoveries"),
-            literal_column("topKIf(1)(pain_kind, pain_kind != '')[1]").label("pain_before_drop_off"),
+            literal_column(f"{_COMMONEST_PAIN}.item").label("pain_before_drop_off"),
+            literal_column(f"{_COMMONEST_PAIN}.count").label("drop_offs_after_pain"),
         )
         .where(*period.of(d, d.at))
         .group_by(d.phase)

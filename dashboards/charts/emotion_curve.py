@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from dashboards.charts import colours
 
 POINTS_PER_PHASE = 5
+_LABEL_HEIGHT = 0.15  # of an emotion from -1 to +1
 
 
 def emotion_curve(touchpoints: pd.DataFrame, phases: Sequence[str]) -> go.Figure:
@@ -107,7 +108,7 @@ def _curve(points: pd.DataFrame) -> go.Scatter:
         },
         text=[str(name).replace("_", " ") for name in points["type"]],
         # above where it feels good and below where it hurts, away from the curve
-        textposition=[_beside(points["weight"].to_list(), k) for k in range(len(points))],
+        textposition=_beside(points["weight"].to_list()),
         textfont={"size": 10, "color": colours.MUTED},
         customdata=points[["phase", "touchpoints", "low", "high"]],
         hovertemplate="<b>%{text}</b> · %{customdata[0]}<br>emotion %{y:+.2f}"
@@ -116,8 +117,15 @@ def _curve(points: pd.DataFrame) -> go.Scatter:
     )
 
 
-def _beside(weights: Sequence[float], k: int) -> str:
-    before = weights[k - 1] if k else weights[k]
-    after = weights[k + 1] if k + 1 < len(weights) else weights[k]
-    bend = weights[k] - (before + after) / 2
-    return "top center" if bend > 0.02 or (abs(bend) <= 0.02 and k % 2 == 0) else "bottom center"
+def _beside(weights: Sequence[float]) -> list[str]:
+    """Where each label stands: outside the bend of the curve, and never on the label before it."""
+    sides: list[str] = []
+    for k, weight in enumerate(weights):
+        before = weights[k - 1] if k else weight
+        after = weights[k + 1] if k + 1 < len(weights) else weight
+        bend = weight - (before + after) / 2
+        side = "top" if bend > 0.02 or (abs(bend) <= 0.02 and k % 2 == 0) else "bottom"
+        if k and side == sides[-1] and abs(weight - before) < _LABEL_HEIGHT:
+            side = "bottom" if side == "top" else "top"
+        sides.append(side)
+    return [f"{side} center" for side in sides]

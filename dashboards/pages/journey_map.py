@@ -333,7 +333,10 @@ def _drop_off(journey_map: JourneyMap, phase: str) -> Component:
             ),
             html.Div(f"{of_phase['drop_offs']:,} fell silent", className="drop-note"),
             html.Div(f"{of_phase['recoveries']:,} came back", className="drop-note good"),
-            html.Div(f"mostly after {pain.replace('_', ' ')}" if pain else "", className="drop-note pain"),
+            html.Div(
+                f"{of_phase['drop_offs_after_pain']:,} after {pain.replace('_', ' ')}" if pain else "",
+                className="drop-note pain",
+            ),
         ],
     )
 
