@@ -1,4 +1,4 @@
-"""How an answer is shown: a table that fits 100 columns, JSON that stays the same, CSV."""
+"""How an answer is shown: a table that loses nothing, JSON that stays the same, CSV."""
 
 import sys
 import textwrap
@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
-from rich import box
+from rich import box, filesize
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WIDTH = 100
-_SHORT = 24  # texts of at most so many characters stay on one line
+_WIDEST = 1_000
+_WORD = 24  # a longer word may be broken
+_COLUMN = 60  # longer texts go on in the next line
 _DURATIONS = ("_s", "_ms")
 
 
@@ -48,7 +50,8 @@ def show(
     elif format is Format.csv:
         answer.map(_field).to_csv(out, index=False, lineterminator="\n")
     else:
-        console(out).print(table(answer, title=title, hidden=hidden))
+        shown = table(answer, title=title, hidden=hidden)
+        console(out, needed=Console(width=_WIDEST).measure(shown).maximum).print(shown)
 
 
 def show_record(record: Mapping[str, Any], format: Format, *, title: str | None = None) -> None:
@@ -69,14 +72,10 @@ def show_record(record: Mapping[str, Any], format: Format, *, title: str | None 
         console().print(rows)
 
 
-def console(to: TextIO | None = None) -> Console:
-    """A console for people: as wide as the terminal, up to 100 columns; the same when piped."""
+def console(to: TextIO | None = None, *, needed: int = WIDTH) -> Console:
+    """A console for people: as wide as the terminal; piped, as wide as is `needed`, in columns."""
     made = Console(file=to or sys.stdout, highlight=False)
-    return (
-        made
-        if made.is_terminal and made.width < WIDTH
-        else Console(file=made.file, width=WIDTH, highlight=False)
-    )
+    return made if made.is_terminal else Console(file=made.file, width=max(WIDTH, needed), highlight=False)
 
 
 def as_json(value: Any) -> str:
@@ -110,13 +109,15 @@ def table(answer: "pd.DataFrame", *, title: str | None = None, hidden: Collectio
             or (name in answer and answer[name].dtype.kind in "iuf")
             or name.endswith(_DURATIONS)
         )
-        widest = max((len(line) for text in cells for line in text.splitlines()), default=0)
         header = _header(name)
-        width = max([widest, *map(len, header.split())])
+        longest_word = max((len(word) for text in (header, *cells) for word in text.split()), default=0)
+        widest = max((len(line) for text in cells for line in text.splitlines()), default=0)
         made.add_column(
-            "\n".join(textwrap.wrap(header, width)),
+            "\n".join(textwrap.wrap(header, max(widest, *map(len, header.split())))),
             justify="right" if right else "left",
-            no_wrap=widest <= _SHORT,
+            no_wrap=right,
+            min_width=min(longest_word, _WORD),
+            max_width=_COLUMN,
             overflow="fold",
             vertical="top",
         )
@@ -144,6 +145,8 @@ def cell(name: str, value: Any) -> str:
         name.split("_")[0] == "rate" or name.endswith("_rate") or name in ("lo", "hi")
     ):
         return f"{value:.1%}"
+    if isinstance(value, int) and name.endswith("bytes"):
+        return filesize.decimal(value)
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):

@@ -49,6 +49,8 @@ def status(data: Data = None, format: Formatted = Format.table) -> None:
 
     with asking(settings(), data) as connection:
         show(tables.status(connection), format)
+        if format is Format.table:
+            show(tables.migrations(connection), format)
 
 
 @app.command()
