@@ -1,11 +1,17 @@
 """Content encodings that ClickHouse clients use over HTTP."""
 
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import cramjam
 import lz4.frame
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 class Compressor(Protocol):
@@ -57,56 +63,63 @@ _COMPRESSORS: dict[str, Callable[[], Compressor]] = {
 }
 
 
-def _lz4(data: bytes, most: int) -> bytes:
-    pieces, size = [], 0
-    while data:
-        decompressor = lz4.frame.LZ4FrameDecompressor()
-        pieces.append(decompressor.decompress(data, max_length=most - size))
-        size += len(pieces[-1])
-        if not decompressor.eof:
-            raise ValueError("it ends too early, or is too long")
-        data = decompressor.unused_data or b""
-    return b"".join(pieces)
+class _Frame(Protocol):
+    """A decompressor of one frame: `eof` at its end, what comes after it is `unused_data`."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-def _zlib(wbits: int) -> Callable[[bytes, int], bytes]:
+def _frames(begin: Callable[[], Any]) -> Callable[[bytes, int], bytes]:
+    """Of one frame or several: clients compress each block of an insert by itself."""
+
     def decompress(data: bytes, most: int) -> bytes:
         pieces, size = [], 0
-        while data:
-            decompressor = zlib.decompressobj(wbits)
-            pieces.append(decompressor.decompress(data, most - size))
-            size += len(pieces[-1])
-            if not decompressor.eof:
-                raise ValueError("it ends too early, or is too long")
-            data = decompressor.unused_data
+        frame: _Frame | None = None
+        # little by little, since what is left is copied at the end of every frame
+        for at in range(0, len(data), _FED_AT_ONCE):
+            left = data[at : at + _FED_AT_ONCE]
+            while left:
+                frame = frame or begin()
+                pieces.append(frame.decompress(left, most - size + 1))
+                size += len(pieces[-1])
+                if size > most:
+                    raise ValueError("it is too long")
+                left = b""
+                if frame.eof:
+                    left, frame = frame.unused_data or b"", None
+        if frame is not None:
+            raise ValueError("it ends too early")
         return b"".join(pieces)
 
     return decompress
 
 
-def _cramjam(module: Any) -> Callable[[bytes, int], bytes]:
-    def decompress(data: bytes, most: int) -> bytes:
-        decompressor = module.Decompressor()
-        pieces, size = [], 0
-        for begin in range(0, len(data), _FED_AT_ONCE):
-            decompressor.decompress(data[begin : begin + _FED_AT_ONCE])
-            pieces.append(bytes(decompressor.flush()))
-            size += len(pieces[-1])
-            if size > most:
-                raise ValueError("it is too long")
-        pieces.append(bytes(decompressor.finish()))
-        return b"".join(pieces)
-
-    return decompress
+def _brotli(data: bytes, most: int) -> bytes:
+    """Into room that is made larger until it is enough; its decompressor takes no pieces."""
+    size = min(most, 16 * len(data) + 65_536)
+    while True:
+        room = bytearray(size)
+        try:
+            return bytes(memoryview(room)[: cramjam.brotli.decompress_into(data, room)])
+        except cramjam.DecompressionError as error:
+            if "whole buffer" not in str(error):
+                raise
+            if size == most:
+                raise ValueError("it is too long") from error
+            size = min(most, 8 * size)
 
 
 _FED_AT_ONCE = 65_536
 _DECOMPRESSORS: dict[str, Callable[[bytes, int], bytes]] = {
-    "zstd": _cramjam(cramjam.zstd),
-    "lz4": _lz4,
-    "gzip": _zlib(31),
-    "br": _cramjam(cramjam.brotli),
-    "deflate": _zlib(15),
+    "zstd": _frames(zstd.ZstdDecompressor),
+    "lz4": _frames(lz4.frame.LZ4FrameDecompressor),
+    "gzip": _frames(lambda: zlib.decompressobj(31)),
+    "br": _brotli,
+    "deflate": _frames(lambda: zlib.decompressobj(15)),
 }
 
 
@@ -122,7 +135,14 @@ def decoded(data: bytes, encoding: str, most: int) -> bytes:
         raise UnknownEncoding(f"there is no encoding {encoding}")
     try:
         return _DECOMPRESSORS[encoding](data, most)
-    except (RuntimeError, ValueError, EOFError, zlib.error, cramjam.DecompressionError) as error:
+    except (
+        RuntimeError,
+        ValueError,
+        EOFError,
+        zlib.error,
+        zstd.ZstdError,
+        cramjam.DecompressionError,
+    ) as error:
         raise ValueError(f"the body is no {encoding}: {error}") from error
 
 
