@@ -66,6 +66,13 @@ class Handle:
             ordered = sorted(settings.items(), key=lambda item: item[0] == "readonly")
             self.run(f"SET {', '.join(f'{name} = {_literal(value)}' for name, value in ordered)}")
 
+    def discard(self) -> None:
+        """What a failed query had written so far, which the engine would give to the next one."""
+        try:
+            self.run("SELECT 1")
+        except EngineError:
+            self.spent = True
+
     def values(self, names: Iterable[str]) -> dict[str, str]:
         """What these settings are now."""
         with as_ours():
@@ -119,8 +126,12 @@ class Query:
         yield self._note(connection.query, text, parameters, form)
 
     def _note(self, ask: Any, text: str, parameters: Mapping[str, str], form: str = "TSV") -> bytes:
-        with as_ours():
-            result = ask(text, form, params=dict(parameters))
+        try:
+            with as_ours():
+                result = ask(text, form, params=dict(parameters))
+        except EngineError:
+            self._handle.discard()
+            raise
         self.rows_read += result.rows_read()
         self.bytes_read += result.bytes_read()
         self.rows_written += result.rows_written()
