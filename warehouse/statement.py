@@ -16,7 +16,8 @@ from warehouse.refusals import EngineError
 _TOKEN = re.compile(
     rb"""(?P<space>\s+|--[^\n]*|/\*.*?\*/|\#[!\ ][^\n]*)
     |(?P<quoted>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`(?:[^`\\]|\\.|``)*`|\$(?P<mark>\w*)\$.*?\$(?P=mark)\$)
-    |(?P<word>[A-Za-z_]\w*)
+    |(?P<open>['"`]|/\*|\$\w*\$)
+    |(?P<word>[A-Za-z_][\w$]*)
     |(?P<other>\d[\w.]*|.)""",
     re.DOTALL | re.VERBOSE,
 )
@@ -208,6 +209,11 @@ def _tokens(text: bytes, begin: int = 0) -> Iterator[_Word]:
         begin = match.end()
         if match.lastgroup == "space":
             continue
+        if match.lastgroup == "open":
+            # to look for its end at every further quote would take hours
+            raise EngineError(
+                f"Code: 62. DB::Exception: Syntax error: {_text(match[0])} is not closed. (SYNTAX_ERROR)"
+            )
         token = match[0]
         if token == b")":
             depth -= 1

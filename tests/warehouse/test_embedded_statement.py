@@ -74,6 +74,7 @@ FORMATS = {
     "the last word says it": ("SELECT 1 FORMAT JSON", "JSON"),
     "before settings": ("SELECT 1 format CSV SETTINGS a = 1", "CSV"),
     "not in a comment": ("SELECT 1 -- FORMAT CSV", ""),
+    "beside names with dollars": ("SELECT a$b$c, d$b$e FORMAT CSV", "CSV"),
     "behind a comment": ("SELECT 1 /* x */ FORMAT /* y */ TSV -- z", "TSV"),
     "not in a text": ("SELECT 'a FORMAT CSV'", ""),
     "not in brackets": ("SELECT format(CSV, 'a')", ""),
@@ -92,6 +93,11 @@ REFUSED = {
     "nothing": " -- nothing\n",
     "a file of the server's": "INSERT INTO t FROM INFILE '/etc/passwd' FORMAT CSV",
     "an answer to a file": "SELECT 1 INTO /* */ OUTFILE 'x'",
+    # each of them would have to be looked for to the very end
+    "texts that are not closed": "SELECT " + "\\'" * 200_000,
+    "names that are not closed": 'SELECT "' + '\\"' * 200_000,
+    "comments that are not closed": "SELECT " + "/*" * 200_000,
+    "documents that are not closed": "SELECT " + " ".join(f"$a{n}$" for n in range(100_000)),
 }
 
 
