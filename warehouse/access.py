@@ -30,17 +30,18 @@ class Access(Enum):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one query may take unless it says otherwise, and at most: memory in bytes, time in seconds."""
+    """What one query may take: memory in bytes, time in seconds. The owner may say otherwise, a reader only less."""
 
     memory_bytes: int = 4_000_000_000
     most_memory_bytes: int = 16_000_000_000
-    seconds: int = 3_600  # the owner may say any
+    seconds: int = 3_600
     reader_memory_bytes: int = 2_000_000_000
-    reader_most_memory_bytes: int = 4_000_000_000
-    reader_seconds: int = 60
-    reader_most_seconds: int = 600
+    reader_seconds: int = 300
+    reader_temporary_bytes: int = 10_000_000_000  # on disk, for what does not fit into memory
+    reader_most_threads: int = 64
     reading: int = 32  # queries that run at once; more wait
     inserting: int = 16  # beside them, so that no insert waits for queries
+    reader_reading: int = 32  # beside both
 
 
 # settings that a reader may choose: they bound a query or format its answer, and none is run or opened
@@ -53,6 +54,13 @@ _CHOSEN = re.compile(
     r"receive_timeout|send_timeout|http_(?:receive|send|connection)_timeout|http_headers_progress)\w*"
 )
 _CHOSEN_TEXTS = frozenset({"session_timezone", "log_comment"})
+# what would let a query take more than its limits count, or would bound the queries of others: embedded sessions
+# are one user to the engine
+_NOT_CHOSEN = re.compile(
+    r"max_untracked_memory|max_temporary_data_\w+|max_streams_\w+|\w+_for_(?:all_users|user)"
+)
+# settings that a reader may choose within bounds
+_BOUND = frozenset({"max_memory_usage", "max_execution_time", "max_threads"})
 # what a reader sees of the system: what describes the database, not the machine or other people's queries
 _SHOWN = frozenset(
     {"one", "numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "generate_series", "generateSeries"}
@@ -89,8 +97,9 @@ _USERS = """<clickhouse>
         </default>
         <reader>
             <constraints>
-                <max_memory_usage><min>1</min><max>{limits.reader_most_memory_bytes}</max></max_memory_usage>
-                <max_execution_time><min>1</min><max>{limits.reader_most_seconds}</max></max_execution_time>
+                <max_memory_usage><min>1</min><max>{limits.reader_memory_bytes}</max></max_memory_usage>
+                <max_execution_time><min>0.001</min><max>{limits.reader_seconds}</max></max_execution_time>
+                <max_threads><max>{limits.reader_most_threads}</max></max_threads>
                 {fixed}
             </constraints>
         </reader>
@@ -159,7 +168,8 @@ def first_statements(access: Access, limits: Limits) -> Iterator[str]:
         yield "SET ROLE reader"
         yield (
             f"SET max_memory_usage = {limits.reader_memory_bytes},"
-            f" max_execution_time = {limits.reader_seconds}, readonly = 2"
+            f" max_execution_time = {limits.reader_seconds},"
+            f" max_temporary_data_on_disk_size_for_query = {limits.reader_temporary_bytes}, readonly = 2"
         )
         yield "SET profile = 'reader'"  # from here on its constraints hold
     else:
@@ -167,6 +177,8 @@ def first_statements(access: Access, limits: Limits) -> Iterator[str]:
 
 
 def _may_choose(name: str, kind: str) -> bool:
-    if name in ("readonly", "max_memory_usage", "max_execution_time") or name in _CHOSEN_TEXTS:
-        return True  # the engine keeps the first fixed by itself, and the two within their caps
+    if name == "readonly" or name in _BOUND or name in _CHOSEN_TEXTS:
+        return True  # the engine keeps the first fixed by itself
+    if _NOT_CHOSEN.fullmatch(name):
+        return False
     return _CHOSEN.fullmatch(name) is not None and kind not in ("String", "Map")

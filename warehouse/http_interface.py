@@ -65,7 +65,7 @@ _NO_SETTINGS = frozenset(
     ]
 )
 _KILL_AGAIN_S = 0.2
-_MOST_BODY_BYTES = {Access.READ_ONLY: 16_000_000, Access.GET: 16_000_000, Access.READ_WRITE: 2_000_000_000}
+_MOST_BODY_BYTES = {Access.READ_ONLY: 4_000_000, Access.GET: 16_000_000, Access.READ_WRITE: 2_000_000_000}
 
 Scope = MutableMapping[str, Any]
 
@@ -111,6 +111,8 @@ class HttpInterface:
         self.engine = engine
         self.sessions = Sessions(engine)
         self._passwords = {"default": password, READER: reader_password}
+        # readers' queries wait for each other, and neither inserts nor the owner's queries for them
+        self._asking = ThreadPoolExecutor(limits.reader_reading, thread_name_prefix="asking")
         self._reading = ThreadPoolExecutor(limits.reading, thread_name_prefix="reading")
         self._inserting = ThreadPoolExecutor(limits.inserting, thread_name_prefix="inserting")
         self._ending = ThreadPoolExecutor(4, thread_name_prefix="ending")
@@ -171,7 +173,7 @@ class HttpInterface:
         loop = asyncio.get_running_loop()
         gone = asyncio.ensure_future(_disconnect(receive))
         sender = Sender(send, run, accepted=_accepted(request), query_id=request.said("query_id"))
-        threads = self._inserting if run.inserts() else self._reading
+        threads = self._threads(run, access)
         try:
             while True:
                 piece = loop.run_in_executor(threads, run.next)
@@ -197,6 +199,11 @@ class HttpInterface:
             self._running.discard(run)
             await asyncio.shield(loop.run_in_executor(self._ending, run.close))
 
+    def _threads(self, run: "_Run", access: Access) -> ThreadPoolExecutor:
+        if access is Access.READ_ONLY:
+            return self._asking
+        return self._inserting if run.inserts() else self._reading
+
     async def _end(self, run: "_Run", piece: "asyncio.Future[bytes | None]") -> None:
         """End what a client that is gone had asked; a handle is busy until its query has ended."""
         loop = asyncio.get_running_loop()
@@ -219,7 +226,7 @@ class HttpInterface:
         """What still runs had its time."""
         for run in list(self._running):
             run.kill()
-        for threads in (self._reading, self._inserting, self._ending):
+        for threads in (self._asking, self._reading, self._inserting, self._ending):
             threads.shutdown(wait=True, cancel_futures=True)
         self.sessions.close()
         self.engine.close()

@@ -1,7 +1,7 @@
 """Who asks as `reader` reads tables, and nothing lets them do more: escapes, tried on a real server."""
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from warehouse.embedded import EmbeddedWarehouse
 
 SECRET = "the-secret-of-the-machine"
 ROWS = 1000
+MEMORY = 200_000_000  # of the server's reader
+SECONDS = 300
 
 
 class Place(NamedTuple):
@@ -21,12 +23,11 @@ class Place(NamedTuple):
     server: EmbeddedWarehouse
     secret: Path
     written: Path
+    client: httpx.Client
 
     def ask(self, query: str, *, user: str = "reader", **arguments: str) -> httpx.Response:
         content = query.format(secret=self.secret, written=self.written, port=self.server.port).encode()
-        return httpx.post(
-            self.server.server_url, params={"user": user, **arguments}, content=content, timeout=20
-        )
+        return self.client.post("/", params={"user": user, **arguments}, content=content)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     secret = folder / "secret.txt"
     secret.write_text(SECRET + "\n")
     (folder / "secret.proto").write_text(SECRET)
-    with EmbeddedWarehouse() as server:
-        made = Place(server, secret, folder / "written")
+    with (
+        EmbeddedWarehouse(options=("--memory-bytes", str(2 * MEMORY))) as server,
+        httpx.Client(base_url=server.server_url, timeout=20) as client,
+    ):
+        made = Place(server, secret, folder / "written", client)
         for statement in (
             "CREATE DATABASE d",
             "CREATE TABLE d.t (a UInt64, b String) ENGINE = MergeTree ORDER BY a",
@@ -256,18 +260,12 @@ def test_a_bound_identifier_is_no_way_to_a_function(place: Place, named: str) ->
 def test_no_function_of_the_engine_tells_what_a_file_holds(place: Place) -> None:
     listed = place.ask("SELECT name FROM system.functions WHERE NOT is_aggregate ORDER BY name").text.split()
     assert len(listed) > 1000
-    with httpx.Client(base_url=place.server.server_url, params={"user": "reader"}) as client:
-        telling = [
-            name
-            for name in listed
-            if SECRET in client.post("/", content=f"SELECT {name}('{place.secret}')").text
-        ]
-    assert telling == []
+    assert [name for name in listed if SECRET in place.ask(f"SELECT {name}('{{secret}}')").text] == []
 
 
 SUBQUERIES = {
-    "time": ("max_execution_time", "100000", "600"),
-    "memory": ("max_memory_usage", "100000000000", "4000000000"),
+    "time": ("max_execution_time", "100000", str(SECONDS)),
+    "memory": ("max_memory_usage", "100000000000", str(MEMORY)),
     "rights": ("readonly", "0", "2"),
     "a filter that is run": ("additional_table_filters", "{'d.t': 'a = 2'}", "{}"),
 }
@@ -305,9 +303,76 @@ def test_a_session_of_the_owner_is_not_the_readers(place: Place) -> None:
 
 
 def test_a_reader_may_ask_for_less(place: Place) -> None:
-    assert place.ask("SELECT getSetting('max_execution_time')", max_execution_time="3").text == "3\n"
-    assert place.ask("SELECT getSetting('max_execution_time')").text == "60\n"
+    assert place.ask("SELECT getSetting('max_execution_time')", max_execution_time="0.5").text == "0.5\n"
+    assert place.ask("SELECT getSetting('max_execution_time')").text == f"{SECONDS}\n"
     assert place.ask("SELECT getSetting('max_memory_usage')", max_memory_usage="1000000").text == "1000000\n"
+    assert place.ask("SELECT getSetting('max_memory_usage')").text == f"{MEMORY}\n"
+
+
+LIMITS = {
+    "more time": ("max_execution_time", str(SECONDS + 1)),
+    "any time": ("max_execution_time", "0"),
+    "time of no number": ("max_execution_time", "inf"),
+    "less than no time": ("max_execution_time", "-1"),
+    "more memory": ("max_memory_usage", str(MEMORY + 1)),
+    "any memory": ("max_memory_usage", "0"),
+    "memory that is not counted": ("max_untracked_memory", "10000000000"),
+    "a bound on the memory of all": ("max_memory_usage_for_user", "1"),
+    "a bound on the queries of all": ("max_concurrent_queries_for_all_users", "1"),
+    "any space on the disk": ("max_temporary_data_on_disk_size_for_query", "0"),
+    "threads without end": ("max_threads", "10000"),
+    "streams without end": ("max_streams_to_max_threads_ratio", "10000"),
+    "writes": ("readonly", "0"),
+    "settings of its own": ("readonly", "1"),
+    "the owner's profile": ("profile", "default"),
+}
+WAYS: dict[str, Callable[[Place, str, str], httpx.Response]] = {
+    "in a query that is streamed": lambda place, n, v: place.ask(f"SELECT 1 SETTINGS {n} = '{v}' FORMAT CSV"),
+    "in a query that is not": lambda place, n, v: place.ask(f"SELECT 1 SETTINGS {n} = '{v}' FORMAT JSON"),
+    "in the last of a union": lambda place, n, v: place.ask(f"SELECT 1 UNION ALL SELECT 2 SETTINGS {n} = '{v}'"),
+    "in the address": lambda place, n, v: place.ask("SELECT 1", **{n: v}),
+    "as a statement": lambda place, n, v: place.ask(f"SET {n} = '{v}'"),
+    "as a statement of a session": lambda place, n, v: place.ask(f"SET {n} = '{v}'", session_id="mine"),
+    "before the query": lambda place, n, v: place.ask(f"SET {n} = '{v}'; SELECT 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+@pytest.mark.parametrize(("name", "value"), LIMITS.values(), ids=LIMITS.keys())
+def test_a_reader_cannot_raise_its_limits(
+    place: Place, way: Callable[[Place, str, str], httpx.Response], name: str, value: str
+) -> None:
+    answered = way(place, name, value)
+    assert answered.status_code >= 400, answered.text
+    kept = "SELECT getSetting('max_execution_time'), getSetting('max_memory_usage'), getSetting('readonly')"
+    assert place.ask(kept).text == f"{SECONDS}\t{MEMORY}\t2\n"
+
+
+ENDLESS = "SELECT sum(sipHash64(number)) AS s FROM numbers(1e12)"
+GREEDY = "SELECT groupArray(number) AS s FROM numbers(1e9)"
+SHAPES = {
+    "streamed": "{query}",
+    "not streamed": "{query} FORMAT JSON",
+    "in a subquery that says otherwise": "SELECT length(toString(s)) FROM ({query} SETTINGS {more})",
+    "in a scalar that says otherwise": "SELECT ({query} SETTINGS {more}) FORMAT JSON",
+    "in a condition": "SELECT 1 WHERE 1 IN (SELECT length(toString(s)) FROM ({query}))",
+    "through a name": "WITH x AS ({query}) SELECT length(toString(s)) FROM x",
+    "explained": "EXPLAIN ESTIMATE SELECT length(toString(({query})))",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_the_time_of_a_readers_query_is_bounded(place: Place, shape: str) -> None:
+    query = shape.format(query=ENDLESS, more="max_execution_time = 100000")
+    assert "Code: 159." in place.ask(query, max_execution_time="0.2").text
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_the_memory_of_a_readers_query_is_bounded(place: Place, shape: str) -> None:
+    query = shape.format(query=GREEDY, more="max_memory_usage = 100000000000")
+    answered = place.ask(query)
+    assert "Code: 241." in answered.text
+    assert "maximum: 190.73 MiB" in answered.text
 
 
 def test_clickhouse_connect_is_a_reader_like_any_other(place: Place) -> None:
