@@ -40,7 +40,7 @@ def client(server: EmbeddedWarehouse) -> Iterator[Client]:
         yield connected
 
 
-def ask(server: EmbeddedWarehouse, query: str, body: bytes = b"", **arguments: str) -> httpx.Response:
+def ask(server: EmbeddedWarehouse, query: str, body: bytes = b"", /, **arguments: str) -> httpx.Response:
     return httpx.post(
         server.server_url, params={"query": query, "database": "d", **arguments}, content=body, timeout=60
     )
