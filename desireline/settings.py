@@ -101,7 +101,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = None
     linger_ms: Annotated[
         int, _says("how long touchpoints wait for company in a Kafka record, ms", ge=0, le=10_000)
-    ] = 25
+    ] = 100
     compression: Annotated[
         Literal["", "gzip", "lz4"], _says("of what the collector publishes; empty: none, the quickest")
     ] = ""

@@ -42,9 +42,9 @@ class LoadSettings(msgspec.Struct, frozen=True):
     """
 
     group_bytes: int = 12_000_000
-    linger_s: float = 0.3
+    linger_s: float = 0.7
     waiting_bytes: int = 48_000_000
-    settle_share: float = 0.25
+    settle_share: float = 0.2
     hold_s: float = 20.0
     hold_bytes: int = 300_000_000
     backoff_s: float = 0.25

@@ -1,0 +1,30 @@
+"""`python -m benchmarks [NAME …]`: run them, all by default; a table, and a line per figure for a program."""
+
+from enum import StrEnum
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from benchmarks.figures import Figure, show
+
+
+class Benchmark(StrEnum):
+    """Modules of this package that have `measure`."""
+
+    fold = "fold"
+    agent = "agent"
+    end_to_end = "end_to_end"
+
+
+def main(names: Annotated[list[Benchmark] | None, typer.Argument(help="Which ones.")] = None) -> None:
+    """How fast it is on this machine, beside a naive agent and beside the limit."""
+    figures: list[Figure] = []
+    for name in names or list(Benchmark):
+        typer.echo(f"measuring {name.value} …", err=True)
+        figures += import_module(f"benchmarks.{name.value}").measure()
+    show(figures)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,197 @@
+"""From the collector's door to the warehouse: a steady stream of live customers through everything at once.
+
+Bodies are made before; then each call is sent in the second in which it arrives, for two minutes. Beside them,
+some times a second, goes a probe, and the warehouse is asked all the time which probes it can tell of.
+"""
+
+import asyncio
+import base64
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import numpy as np
+from sqlalchemy import Engine, text
+
+from benchmarks.figures import Figure
+from benchmarks.programs import BenchmarkError
+from desireline.reconcile import reconcile
+from desireline.running import DataFolder, Running
+from desireline.settings import Settings
+from desireline.supervisor import Supervisor
+from ingest.simulation.sender import Arrival
+from ingest.simulation.world import STRIPE
+from ingest.simulator import arrivals, live_traffic
+from warehouse import connect
+
+SECONDS = 120
+CALLS_PER_SECOND = 5_300  # of them some say who somebody is; more than 5,000 are touchpoints
+BATCH_CALLS = 100
+PROBE_EVERY_S = 0.2
+PATIENCE_S = 120.0
+_SLICE_MS = 100
+_AHEAD_S = 110
+_RAMP_MS = 180_000  # of customers who were there already
+
+
+def measure() -> list[Figure]:
+    """Touchpoints per second that were accepted and loaded, and how long each took."""
+    with tempfile.TemporaryDirectory(prefix="desireline-bench-") as folder:
+        settings = Settings(
+            data_dir=folder,
+            dashboards_port=0,
+            collector_port=0,
+            warehouse_port=0,
+            broker_port=0,
+            worker_port=0,
+        )
+        slices = _slices(begin := time.time_ns() // 1_000_000 + 1000 * _AHEAD_S)
+        with Supervisor(settings, say=lambda _: None) as supervisor:
+            connection = connect(supervisor.running.urls.warehouse_reader)
+            probes = Probes(connection)
+            time.sleep(max(0.0, begin / 1000 - time.time()))
+            begun, used = time.monotonic(), _cpu_seconds(supervisor.folder)
+            accepted = asyncio.run(_send(supervisor.running, slices, probes))
+            sent_s = time.monotonic() - begun
+            waits = probes.answered(PATIENCE_S)
+            drained_s = time.monotonic() - begun - sent_s
+            used = {name: now - used[name] for name, now in _cpu_seconds(supervisor.folder).items()}
+            balance = reconcile(connection, DataFolder(Path(folder)).spool, patience_s=int(PATIENCE_S))
+            if not balance.holds:
+                raise BenchmarkError(f"not everything arrived: {balance.sentence}")
+            connection.dispose()
+    return [
+        Figure(
+            "end_to_end", accepted / sent_s, "touchpoints/s", f"accepted for {sent_s:.0f} s, all of it loaded"
+        ),
+        Figure("end_to_end_p50", float(np.percentile(waits, 50)), "s", "from accepted to queryable"),
+        Figure("end_to_end_p99", float(np.percentile(waits, 99)), "s", f"of {len(waits)} probes"),
+        Figure("end_to_end_drained", drained_s, "s", "from the last answer until all was queryable"),
+        *(
+            Figure(f"end_to_end_cpu_{name}", 1e6 * seconds / accepted, "µs/touchpoint")
+            for name, seconds in used.items()
+        ),
+    ]
+
+
+def _cpu_seconds(folder: DataFolder) -> dict[str, float]:
+    """User and system time of each part."""
+    used: dict[str, float] = {}
+    running = folder.running()
+    for child in running.children if running else ():
+        if (process := child.process()) is not None:
+            times = process.cpu_times()
+            used[child.name] = times.user + times.system
+    return used
+
+
+class Probes:
+    """Touchpoints whose way is timed."""
+
+    def __init__(self, connection: Engine) -> None:
+        self._connection = connection
+        self._accepted: dict[str, float] = {}
+        self._waits: dict[str, float] = {}
+        self._ended = threading.Event()
+        self._asking = threading.Thread(target=self._ask, daemon=True)
+        self._asking.start()
+
+    def accepted(self, message_id: str) -> None:
+        """The collector has answered 200 to it just now."""
+        self._accepted[message_id] = time.monotonic()
+
+    def answered(self, within_s: float) -> list[float]:
+        """Seconds from accepted to queryable, of all. BenchmarkError if some are not to be had."""
+        deadline = time.monotonic() + within_s
+        while len(self._waits) < len(self._accepted):
+            if time.monotonic() > deadline:
+                raise BenchmarkError(f"{len(self._accepted) - len(self._waits)} probes were never queryable")
+            time.sleep(0.1)
+        self._ended.set()
+        self._asking.join()
+        return list(self._waits.values())
+
+    def _ask(self) -> None:
+        asked = text(
+            "select distinct source_event_id from touchpoint_rows where occurred_on >= today() - 1"
+            " and type = 'feature_used' and startsWith(source_event_id, 'probe-')"
+            " and received_at > now64(3) - interval 2 minute"
+        )
+        while not self._ended.wait(0.2):
+            with self._connection.connect() as connection:
+                found = [row[0] for row in connection.execute(asked)]
+            now = time.monotonic()
+            for message_id in found:
+                if message_id not in self._waits and (at := self._accepted.get(message_id)) is not None:
+                    self._waits[message_id] = now - at
+
+
+def _slices(begin: int) -> list[list[bytes]]:
+    """Bodies of batches, by the tenth of a second from `begin` (UTC ms) on in which they are sent."""
+    calls = arrivals(live_traffic(CALLS_PER_SECOND * 1.13, now=begin, backlog_ms=_RAMP_MS))
+    slices: list[list[bytes]] = []
+    due: list[dict[str, Any]] = []
+    per_slice = CALLS_PER_SECOND * _SLICE_MS // 1000
+    for call in _of_segment(calls, begin):
+        due.append(call.call)
+        if len(due) == per_slice:
+            slices.append([_body(due[i : i + BATCH_CALLS]) for i in range(0, per_slice, BATCH_CALLS)])
+            due = []
+            if len(slices) == SECONDS * 1000 // _SLICE_MS:
+                break
+    return slices
+
+
+def _of_segment(calls: Iterator[Arrival], since: int) -> Iterator[Arrival]:
+    return (call for call in calls if call.door != STRIPE and call.arrives_at >= since)
+
+
+def _body(calls: Sequence[dict[str, Any]]) -> bytes:
+    return msgspec.json.encode({"batch": calls})
+
+
+async def _send(running: Running, slices: Sequence[Sequence[bytes]], probes: Probes) -> int:
+    """Send each slice in its tenth of a second; how many were accepted."""
+    key = base64.b64encode(f"{running.write_key}:".encode()).decode()
+    headers = {"Authorization": f"Basic {key}", "Content-Type": "application/json"}
+    accepted = 0
+    url = f"{running.urls.collector}/v1/batch"
+
+    async def post(client: aiohttp.ClientSession, body: bytes) -> None:
+        nonlocal accepted
+        async with client.post(url, data=body) as answer:
+            said = await answer.json()
+            if answer.status != 200 or said["rejected"]:
+                raise BenchmarkError(f"the collector answered {answer.status}: {said}")
+            accepted += said["accepted"]
+
+    async def probe(client: aiohttp.ClientSession, number: int) -> None:
+        call = {
+            "type": "track",
+            "event": "feature_used",
+            "messageId": f"probe-{number}",
+            "userId": f"prober-{number}",
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        await post(client, _body([call]))
+        probes.accepted(f"probe-{number}")
+
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with (
+        aiohttp.ClientSession(headers=headers, timeout=timeout) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        begun, probed = time.monotonic(), 0
+        for number, bodies in enumerate(slices):
+            await asyncio.sleep(max(0.0, begun + number * _SLICE_MS / 1000 - time.monotonic()))
+            for body in bodies:
+                tasks.create_task(post(client, body))
+            while probed * PROBE_EVERY_S <= number * _SLICE_MS / 1000:
+                tasks.create_task(probe(client, probed))
+                probed += 1
+    return accepted
