@@ -17,8 +17,6 @@ VERSION = "1.23.1"
 NODE, NPM = shutil.which("node"), shutil.which("npm")
 PROGRAM = Path(__file__).with_suffix(".mjs")
 
-pytestmark = pytest.mark.skipif(not (NODE and NPM), reason="node and npm are not on PATH")
-
 
 @pytest.fixture(scope="session")
 def client_folder(request: pytest.FixtureRequest) -> Path:
