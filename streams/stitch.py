@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import faust
+from aiokafka.errors import IllegalStateError
 from faust.types import TP, AppT, EventT
 
 from models.verdict import Facts
@@ -152,7 +153,8 @@ class Stitcher:
         if self._config.live:
             now = self._now()
             for nodes in self._households.nodes.values():
-                nodes.watermark.wall(now)
+                if self._caught_up(nodes.partition):
+                    nodes.watermark.wall(now)
         # from here to the first await nothing is taken: what is sent answers for exactly these records
         taken, self._taken = self._taken, []
         self._covered_bytes += self._taken_bytes
@@ -188,6 +190,21 @@ class Stitcher:
         finally:
             if covered_bytes:
                 self._room.set()
+
+    def _caught_up(self, partition: int) -> bool:
+        """Whether all that is in the channels' topics was taken, as of the last fetch.
+
+        With a backlog the wall clock knows nothing of event time: what ends an attempt may wait to be read.
+        """
+        for topic in CHANNEL_TOPICS:
+            tp = TP(topic, partition)
+            try:
+                end = self._app.consumer.highwater(tp)
+            except IllegalStateError:  # it is being handed over
+                return False
+            if end is None or (self.next_of(tp) or 0) < end:
+                return False
+        return True
 
     def _must_keep_watermark(self, nodes: Nodes, involved: bool, now: float) -> bool:
         before = self._kept_watermarks.get(nodes.partition)

@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from models.journey_model import default_model
 from models.routing import partition_of, routing_key, topic_of
 from models.touchpoint import Clock, Element, Record, Touchpoint
-from models.verdict import Facts
+from models.verdict import Attempt, Facts
 from streams.topics import CHANNEL_TOPICS, FACTS, INBOX, REJECTED, create_topics, topic_status
 from tests.streams.scheduler import archived, keyed, plain
 
@@ -37,6 +37,8 @@ class Pipeline:
         self._facts = self._consumer(FACTS)
         self._rejected = self._consumer(REJECTED)
         self.rows: dict[Any, Any] = {}
+        self.attempts: list[Attempt] = []  # as they were ever said
+        self.watermarks: dict[int, int] = {}
         self.archive: set[bytes] = set()
         self.rejected: list[dict[str, Any]] = []
         self._workers: list[subprocess.Popen[bytes]] = []
@@ -109,6 +111,8 @@ class Pipeline:
             self.rejected += [msgspec.json.decode(record.value) for record in records]
 
     def _load(self, facts: Facts) -> None:
+        self.attempts += [attempt for row in facts.touchpoints for attempt in row.verdict.attempts]
+        self.watermarks.update(facts.watermarks)
         for key, row in keyed(facts):
             known = self.rows.get(key)
             if known is None or row.version >= known.version:

@@ -4,6 +4,7 @@ import itertools
 import random
 import re
 import time
+from collections import Counter
 
 import msgspec
 import pytest
@@ -160,3 +161,28 @@ def test_what_cannot_be_read_is_rejected_with_its_reason_and_its_neighbours_go_o
     assert {id for journey in pipeline.journeys() for id in journey} == {"t0", "t1", "t2", "t3"}
     row = next(row for key, row in pipeline.standing().items() if key[:2] == ("touchpoint", "t2"))
     assert (row.touchpoint.occurred_at, row.touchpoint.received_at) == (NOON + 20, NOON + 1520)
+
+
+@pytest.mark.slow
+def test_the_wall_clock_abandons_nothing_while_what_answers_it_waits_to_be_read(pipeline: Pipeline) -> None:
+    """A backlog: every chat was answered within a minute, an hour ago, and that is read last."""
+    ago = time.time_ns() // 1_000_000 - 60 * MINUTE_MS
+    asked, between, answered = [], [], []
+    for number in range(200):
+        person = Identifier("user_id", f"{number}")
+        started = touchpoint(f"{number}-started", 0, "chat", "chat_started", person)
+        asked.append(msgspec.structs.replace(started, occurred_at=ago))
+        seen = touchpoint(f"{number}-seen", 0, "chat", "page_view", person)
+        between += [msgspec.structs.replace(seen, id=f"{number}-{n}", occurred_at=ago) for n in range(60)]
+        said = touchpoint(f"{number}-answered", 0, "chat", "chat_answered", person)
+        answered.append(msgspec.structs.replace(said, occurred_at=ago + MINUTE_MS))
+    pipeline.publish_routed(asked)
+    pipeline.publish_routed(between)
+    pipeline.publish_routed(answered)
+    pipeline.producer.flush()
+    pipeline.start_worker(live=True)
+    pipeline.read_to_the_end()
+    outcomes = Counter(attempt.outcome for attempt in pipeline.attempts)
+    assert outcomes["abandoned"] == 0
+    # and once it has caught up the wall clock moves on
+    pipeline.read_until(lambda: all(at > ago + 50 * MINUTE_MS for at in pipeline.watermarks.values()))
