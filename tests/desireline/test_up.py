@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from desireline import spooled
-from desireline.progress import read
+from desireline.progress import Progress, read
 from ingest.config import CollectorConfig
 from models.household import verdicts
 from models.journey_model import default_model
@@ -204,13 +204,14 @@ def test_files_are_loaded_and_what_is_wrong_in_them_is_shown_with_its_reason(
 
 def test_a_broker_that_grew_is_renewed_and_what_stands_is_what_a_batch_gives(up: UpStarter) -> None:
     one = up(DESIRELINE_BROKER_MEMORY_LIMIT_BYTES="50000000").await_ready()
+    await_put_back(one)
     for seed in ("1", "2"):
-        sent = desireline("simulate", "--customers", "900", "--seed", seed, "--data", one.folder.path)
+        sent = desireline("simulate", "--customers", "1200", "--seed", seed, "--data", one.folder.path)
         assert sent.returncode == 0, sent.stderr
     until(lambda: "and is renewed" in one.said, within_s=60, what="renewal")
     reconciled = desireline("reconcile", "--data", one.folder.path, "--wait", "90")
     assert reconciled.returncode == 0, reconciled.stdout
-    until(lambda: (said := read(one.folder)) is not None and said.step == "done", within_s=60, what="the end")
+    await_put_back(one)
     model = default_model()
     config = CollectorConfig(spool_dir=str(one.folder.spool), bootstrap_servers="", model=model)
     elements = [element for batch in spooled.batches(config, 0) for element in batch.elements]
@@ -225,6 +226,19 @@ def test_a_broker_that_grew_is_renewed_and_what_stands_is_what_a_batch_gives(up:
         within_s=30,
         what="the batch",
     )
+
+
+def await_put_back(up: Up) -> Progress:
+    """Until the republisher says that it is done; what it says."""
+
+    def done() -> bool:
+        said = read(up.folder)
+        return said is not None and said.step == "done"
+
+    until(done, within_s=90, what="putting back")
+    said = read(up.folder)
+    assert said is not None
+    return said
 
 
 def households(elements: list[Element]) -> list[list[Element]]:
