@@ -160,8 +160,7 @@ class Households(Collection):
                             f"{topic} partition {partition} was handled by another worker while it was ours",
                             remedy="The worker is started again and reads the state anew.",
                         )
-                    if at is not None:
-                        self.begun(topic, partition, at)
+                    self.begun(topic, partition, begins[topic])
                 nodes.guard(
                     {topic: ends[TP(topic, partition)] for topic in self._sources},
                     begins,
