@@ -27,13 +27,11 @@ from ingest.publisher import Publisher, needed_from
 from ingest.rejection import NotTaken, Reason
 from ingest.routes import BATCH, FROM_FILE, REFUSED, STRIPE, TOUCHPOINTS, TRACKING, map_with, parse, refused
 from ingest.signatures import verify_stripe
+from ingest.sources.canonical import FILE_REQUEST_HEADER
 from ingest.spool import Delivered, Spool, SpoolBroken, SpoolFull
 from ingest.write_keys import Allowance, instance_of, unknown_basic
 
-FILE_REQUEST_HEADER = "desireline-file"
-"""Request header of a file loader: rows of a file, with their places, and a clock record at the end."""
-
-_KEPT_HEADERS = ("content-type", "content-encoding", "user-agent", "x-retry-count")
+_KEPT_HEADERS = ("content-type", "content-encoding", "user-agent", "x-retry-count", FILE_REQUEST_HEADER)
 _LONGEST_HEADER = 500
 _RETRY_AFTER_S = 5
 _STRIPE_INSTANCE = "stripe"

@@ -9,7 +9,7 @@ import gzip
 import io
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,10 +21,10 @@ import msgspec
 from ingest.instants import instant
 from ingest.mapping import Columns, by_name
 from ingest.rejection import NotTaken
+from ingest.sources.canonical import FILE_REQUEST_HEADER
 from models.errors import DesirelineError
 
 ENDINGS = (".jsonl", ".ndjson", ".csv", ".parquet")
-HEADER = "desireline-file"
 _TOGETHER = 500
 _TOGETHER_BYTES = 1_000_000
 _PATIENCE_S = 120.0
@@ -72,20 +72,18 @@ def load_files(
     before = 0
     with httpx.Client(base_url=collector_url, auth=(write_key, ""), timeout=60) as door:
         for path, mapping in zip(paths, opened, strict=True):
-            read_bytes = 0
             batch: list[bytes] = []
-            size = 0
-            for found in rows(path):
+            size, first = 0, 1
+            for number, found in enumerate(rows(path), start=1):
                 record = _record(found.row, mapping, source, loaded)
                 batch.append(record)
                 size += len(record)
-                read_bytes = found.read_bytes
                 if len(batch) >= _TOGETHER or size >= _TOGETHER_BYTES:
-                    _send(door, batch, path.name, loaded)
-                    progress(before + read_bytes, loaded)
-                    batch, size = [], 0
+                    _send(door, batch, f"{path.name}:{first}", loaded)
+                    progress(before + found.read_bytes, loaded)
+                    batch, size, first = [], 0, number + 1
             if batch:
-                _send(door, batch, path.name, loaded)
+                _send(door, batch, f"{path.name}:{first}", loaded)
             before += path.stat().st_size
             progress(before, loaded)
         if loaded.until is not None:
@@ -170,7 +168,7 @@ def _text(path: Path) -> Iterator[tuple[IO[str], IO[bytes]]]:
     """The text, and the file that is read of the disk, which knows how far."""
     with path.open("rb") as raw:
         unpacked: Any = gzip.GzipFile(fileobj=raw) if path.name.lower().endswith(".gz") else raw
-        with io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="") as text:
+        with io.TextIOWrapper(unpacked, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             yield text, raw
 
 
@@ -180,11 +178,10 @@ def _json_rows(path: Path) -> Iterator[Found]:
         for line in text:
             if not line.strip():
                 continue
-            try:
+            row = None
+            with suppress(msgspec.DecodeError, UnicodeEncodeError):
                 row = decode(line)
-            except msgspec.DecodeError:
-                row = line.rstrip("\n")
-            yield Found(row if isinstance(row, dict) else line.rstrip("\n"), raw.tell())
+            yield Found(row if isinstance(row, dict) else _shown(line.rstrip("\n")), raw.tell())
 
 
 def _csv_rows(path: Path) -> Iterator[Found]:
@@ -194,10 +191,16 @@ def _csv_rows(path: Path) -> Iterator[Found]:
         for values in reader:
             if not values:
                 continue
-            if len(values) != len(header):
-                yield Found(",".join(values), raw.tell())
+            line = ",".join(values)
+            if len(values) != len(header) or _shown(line) != line:
+                yield Found(_shown(line), raw.tell())
             else:
                 yield Found(dict(zip(header, values, strict=True)), raw.tell())
+
+
+def _shown(line: str) -> str:
+    """A line whose bytes are not UTF-8, as far as it can be shown."""
+    return line.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _parquet_rows(path: Path) -> Iterator[Found]:
@@ -238,8 +241,9 @@ def _record(row: dict[str, Any] | str, mapping: Columns | None, source: str, loa
     return _encode(record)
 
 
-def _send(door: httpx.Client, batch: list[bytes], name: str, loaded: Loaded) -> None:
-    said = _post(door, b"[" + b",".join(batch) + b"]", {HEADER: name.encode("ascii", "replace").decode()})
+def _send(door: httpx.Client, batch: list[bytes], place: str, loaded: Loaded) -> None:
+    headers = {FILE_REQUEST_HEADER: place.encode("ascii", "replace").decode()}
+    said = _post(door, b"[" + b",".join(batch) + b"]", headers)
     loaded.accepted += said.get("accepted", 0)
     # a batch of one row that is no JSON is answered 400, and dead-lettered all the same
     loaded.rejected += said.get("rejected", len(batch))

@@ -22,6 +22,9 @@ from models.vocabulary import CHANNELS, TYPES
 
 log = logging.getLogger(__name__)
 
+FILE_REQUEST_HEADER = "desireline-file"
+"""Request header of a file loader: `FILE:NUMBER`, the file and the number of the first row that is sent."""
+
 SOURCE = "generic"
 TOUCHPOINT = "touchpoint/1"
 IDENTIFICATION = "identification/1"
@@ -53,12 +56,20 @@ def map_records(body: Any, delivery: Delivery, *, from_file: bool = False) -> Ma
         try:
             records.append(_record(said, delivery, index, names))
         except NotTaken as why:
+            if from_file and (place := _row(delivery, index)):
+                why = NotTaken(why.reason, f"{place}: {why.detail}")
             rejected.append(delivery.reject(why, said, source=source, index=index, channel=channel))
         except Exception as error:  # one record of a kind nobody thought of must not cost its neighbours
             log.exception("a record could not be mapped, see the rejected: %s", delivery.place(index))
             fault = NotTaken("mapping_error", type(error).__name__)
             rejected.append(delivery.reject(fault, said, source=source, index=index, channel=channel))
     return Mapped(records, rejected, from_file)
+
+
+def _row(delivery: Delivery, index: int) -> str:
+    """Where a row lies, as `file:row`, counted from 1; empty where the loader does not say."""
+    file, _, first = delivery.headers.get(FILE_REQUEST_HEADER, "").rpartition(":")
+    return f"{file}:{int(first) + index}" if file and first.isdecimal() else ""
 
 
 def _record(said: Any, delivery: Delivery, index: int, names: Names) -> Record:

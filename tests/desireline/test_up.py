@@ -198,6 +198,8 @@ def test_files_are_loaded_and_what_is_wrong_in_them_is_shown_with_its_reason(
     listed = desireline("rejected", "list", "--format", "json", "--data", one.folder.path)
     rejected = json.loads(listed.stdout)
     assert {row["reason"] for row in rejected} == {"invalid_json", "bad_timestamp", "missing_identity"}
+    assert {row["detail"].split(":")[1] for row in rejected} == {"2", "4", "5"}
+    assert {row["detail"].split(":")[0] for row in rejected} == {orders.name}
     shown = desireline("rejected", "show", rejected[0]["id"], "--data", one.folder.path)
     assert rejected[0]["reason"] in shown.stdout
 

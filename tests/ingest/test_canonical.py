@@ -181,3 +181,10 @@ def test_whatever_comes_each_record_is_taken_or_rejected(records: list[Any], fro
     assert not read.rejected
     assert read.records == mapped.records
     msgspec.msgpack.encode(mapped.records)
+
+
+def test_a_rejected_row_of_a_file_says_where_it_lies() -> None:
+    headers = {canonical.FILE_REQUEST_HEADER: "orders: new.csv:501"}
+    mapped = map_records(record(), record(type=...), from_file=True, headers=headers)
+    assert len(mapped.records) == 1
+    assert [one.detail for one in mapped.rejected] == ['orders: new.csv:502: the touchpoint has no "type"']

@@ -70,12 +70,25 @@ def test_a_broken_line_is_given_as_its_text_and_the_others_go_on(
     assert given[1] == broken
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", b"a\n1\nZ\xfcrich\n3\n"), ("a.jsonl", b'{"a": 1}\n{"a": "Z\xfcrich"}\n{"a": 3}\n')],
+)
+def test_a_row_that_is_no_utf8_is_given_as_its_text_and_the_others_go_on(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    given = [found.row for found in rows(path)]
+    assert [type(row) for row in given] == [dict, str, dict]
+    assert "Z\ufffdrich" in given[1]
+
+
 UNREADABLE = {
     "an unknown ending": ("a.xlsx", b"", "It ends in"),
     "no gzip": ("a.csv.gz", b"type,email\n", "not readable"),
     "gzip that is cut off": ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 1000)[:-20], "not readable"),
     "no parquet": ("a.parquet", b"nothing", "not readable"),
-    "no UTF-8": ("a.csv", b"type\n\xff\xfe\n", "not readable"),
 }  # fmt: skip
 
 
