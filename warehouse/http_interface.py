@@ -184,20 +184,27 @@ class HttpInterface:
                     return
                 data = await piece
                 if data is None:
+                    # before its client knows of the end: the next request may be in the same session
+                    await self._close_run(run)
                     await sender.finish()
                     return
                 await sender.piece(data)
         except EngineError as error:
+            await self._close_run(run)
             await sender.failed(str(error), error.code)
         except Exception as error:
             log.exception("a query failed in a way that the engine does not explain")
+            await self._close_run(run)
             await sender.failed(
                 f"Code: 1002. DB::Exception: {type(error).__name__}. (UNKNOWN_EXCEPTION)", 1002
             )
         finally:
             gone.cancel()
             self._running.discard(run)
-            await asyncio.shield(loop.run_in_executor(self._ending, run.close))
+            await self._close_run(run)
+
+    async def _close_run(self, run: "_Run") -> None:
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._ending, run.close))
 
     def _threads(self, run: "_Run", access: Access) -> ThreadPoolExecutor:
         if access is Access.READ_ONLY:
@@ -266,7 +273,7 @@ class _Run:
             self.query.kill()
 
     def close(self) -> None:
-        """Give the handle back."""
+        """Give the handle back; again it does nothing."""
         if self._pieces is not None:
             self._pieces.close()  # type: ignore[attr-defined]
         self._stack.close()
