@@ -21,7 +21,7 @@ test: $(VENV)/.ready-to-test browser
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadscope $(PYTEST_ARGS)
 
 bench: $(VENV)/.ready-to-run
 	$(BIN)/python -m benchmarks

@@ -16,8 +16,8 @@ from desireline.progress import Progress, read
 from ingest.config import CollectorConfig
 from models.household import verdicts
 from models.journey_model import default_model
-from models.touchpoint import Element
 from tests.desireline.ups import Up, desireline, until
+from tests.histories import households
 
 pytestmark = pytest.mark.slow
 UpStarter = Callable[..., Up]
@@ -204,13 +204,40 @@ def test_files_are_loaded_and_what_is_wrong_in_them_is_shown_with_its_reason(
     assert rejected[0]["reason"] in shown.stdout
 
 
-def test_a_broker_that_grew_is_renewed_and_what_stands_is_what_a_batch_gives(up: UpStarter) -> None:
+def test_a_broker_that_grew_is_renewed_and_what_stands_is_what_a_batch_gives(
+    up: UpStarter, tmp_path: Path
+) -> None:
     one = up(DESIRELINE_BROKER_MEMORY_LIMIT_BYTES="50000000").await_ready()
     await_put_back(one)
-    for seed in ("1", "2"):
-        sent = desireline("simulate", "--customers", "1200", "--seed", seed, "--data", one.folder.path)
-        assert sent.returncode == 0, sent.stderr
-    until(lambda: "and is renewed" in one.said, within_s=60, what="renewal")
+    sent = desireline("simulate", "--customers", "600", "--data", one.folder.path)
+    assert sent.returncode == 0, sent.stderr
+    # the same again and again fills the broker and not what is put back, for which there must be room
+    again = tmp_path / "again.jsonl"
+    views = (
+        {
+            "id": n,
+            "at": 1_793_000_000 + 60 * n,
+            "type": "product_view",
+            "channel": "web",
+            "mail": f"{n % 500}@shop.org",
+        }
+        for n in range(4000)
+    )
+    again.write_text("\n".join(map(json.dumps, views)))
+    mapping = tmp_path / "again.yaml"
+    mapping.write_text(
+        "id: id\noccurred_at: {column: at, unit: s}\nchannel: channel\ntype: type\nidentifiers: {email: mail}\n"
+    )
+    command = ("load", again, "--source", "shop", "--map", mapping, "--data", one.folder.path)
+
+    def loaded_and_renewed() -> bool:
+        loaded = desireline(*command)
+        assert loaded.stdout.startswith("4,000 rows: 4,000 accepted, 0 rejected"), (
+            loaded.stdout + loaded.stderr
+        )
+        return "and is renewed" in one.said
+
+    until(loaded_and_renewed, within_s=90, what="renewal")
     reconciled = desireline("reconcile", "--data", one.folder.path, "--wait", "90")
     assert reconciled.returncode == 0, reconciled.stdout
     await_put_back(one)
@@ -241,21 +268,3 @@ def await_put_back(up: Up) -> Progress:
     said = read(up.folder)
     assert said is not None
     return said
-
-
-def households(elements: list[Element]) -> list[list[Element]]:
-    """The elements by what hangs together through their identifiers."""
-    parents: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        while (parent := parents.setdefault(key, key)) != key:
-            key = parent
-        return key
-
-    for element in elements:
-        for identifier in element.identifiers[1:]:
-            parents[root(identifier.key)] = root(element.identifiers[0].key)
-    found: dict[str, list[Element]] = {}
-    for element in elements:
-        found.setdefault(root(element.identifiers[0].key), []).append(element)
-    return list(found.values())
