@@ -14,6 +14,7 @@ class Benchmark(StrEnum):
 
     fold = "fold"
     agent = "agent"
+    memory = "memory"
     end_to_end = "end_to_end"
 
 

@@ -31,6 +31,7 @@ from streams.deadlines import Deadlines
 from streams.roots import Roots
 
 _BEFORE_ALL = -1
+_REST_EVERY = 256  # households that are judged in a row
 
 
 class Position(NamedTuple):
@@ -126,7 +127,7 @@ class Nodes:
             else:
                 household.judge(self.watermark.value)
                 self._deadlines.set(node, household.next_deadline())
-            if len(self._loaded) % 256 == 0:
+            if len(self._loaded) % _REST_EVERY == 0:
                 self.households.rest()
                 yield len(self._loaded)
 
@@ -220,19 +221,18 @@ class Nodes:
     @property
     def owes(self) -> bool:
         """Whether something is left to be said."""
-        return bool(self._full or self._changed) or self.has_news
+        return bool(
+            self._full or self._changed or self._unsaid or self._deadlines.before(self.watermark.value)
+        )
 
     @property
     def has_news(self) -> bool:
         """Whether `judge` may say something."""
-        return bool(self._unsaid) or self._deadlines.before(self.watermark.value)
+        return bool(self._unsaid)
 
     def judge(self) -> Facts:
-        """Say what is new, journey rows apart, and what the watermark fired."""
+        """Say what is new, journey rows apart."""
         watermark = self.watermark.value
-        for household_id in self._deadlines.due(watermark):
-            if household_id in self.households:
-                self._unsaid[household_id] = None
         said = Facts()
         for household_id in self._unsaid:
             if household_id not in self._full:
@@ -244,17 +244,22 @@ class Nodes:
         return said
 
     def say_all(self) -> Facts:
-        """Say everything that is owed: what is new, full households, rows of the journeys that changed."""
+        """Say everything that is owed: what is new, rows of journeys that changed, full households, deadlines."""
         said = self.judge()
         watermark = self.watermark.value
-        for household_id in self._full:
-            household = self.households[household_id]
-            _append(said, household.judge(watermark, full=True))
-            self._changed.pop(household_id, None)
-            self._deadlines.set(household_id, household.next_deadline())
         for household_id in self._changed:
-            said.journeys.extend(self.households[household_id].journey_rows())
-        self._full, self._changed = {}, {}
+            if household_id not in self._full:
+                said.journeys.extend(self.households[household_id].journey_rows())
+        self._changed = {}
+        full, self._full = self._full, {}
+        due = [household_id for household_id in self._deadlines.due(watermark) if household_id not in full]
+        for number, household_id in enumerate([*full, *due], start=1):
+            household = self.households.get(household_id)
+            if household is not None:
+                _append(said, household.judge(watermark, full=household_id in full))
+                self._deadlines.set(household_id, household.next_deadline())
+            if number % _REST_EVERY == 0:  # thousands may be due at once, and all were woken
+                self.households.rest()
         self.households.rest()
         said.watermarks[self.partition] = watermark
         return said

@@ -1,9 +1,11 @@
 """The households of one partition: those lately touched as objects, the others resting as bytes.
 
-An object takes ten times the memory of its bytes; waking one costs about as much as folding its touchpoints.
+An object takes twenty times the memory of its bytes; waking one costs about as much as folding its touchpoints.
 """
 
 from collections.abc import Iterator
+
+import lz4.block
 
 from models.fold import Household
 from models.journey_model import JourneyModel
@@ -23,6 +25,7 @@ class Roots:
         self._awake: dict[str, Household] = {}  # the one touched last comes last
         self._resting: dict[str, bytes] = {}
         self._floors: dict[str, int] = {}
+        self._woken = 0  # weight that was added since some were last let rest
         self._look_at = 0
         self._looks = 0
 
@@ -37,6 +40,11 @@ class Roots:
         yield from self._awake
 
     @property
+    def crowded(self) -> bool:
+        """Whether many more are awake than should be, since nothing was let rest for long."""
+        return self._limit is not None and self._woken > self._limit // 4
+
+    @property
     def resting(self) -> int:
         """How many rest."""
         return len(self._resting)
@@ -48,7 +56,8 @@ class Roots:
             data = self._resting.pop(root, None)
             if data is None:
                 return None
-            household = Household.decode(data, self._model)
+            household = Household.decode(lz4.block.decompress(data), self._model)
+            self._woken += household.count + HOUSEHOLD_WEIGHT
         self._awake[root] = household
         return household
 
@@ -61,6 +70,7 @@ class Roots:
     def create(self, root: str) -> Household:
         """A household that was not known."""
         household = self._awake[root] = Household(root, self._model)
+        self._woken += HOUSEHOLD_WEIGHT
         return household
 
     def pop(self, root: str) -> Household | None:
@@ -91,13 +101,14 @@ class Roots:
         if self._limit is None:
             return
         self._looks += 1
-        if len(self._awake) <= self._look_at and self._looks % _LOOK_EVERY:
+        if len(self._awake) <= self._look_at and self._looks % _LOOK_EVERY and not self.crowded:
             return
+        self._woken = 0
         weight = sum(household.count + HOUSEHOLD_WEIGHT for household in self._awake.values())
         if weight > self._limit:
             for root in list(self._awake):
                 household = self._awake.pop(root)
-                self._resting[root] = household.encode()
+                self._resting[root] = lz4.block.compress(household.encode())
                 household.let_go()
                 weight -= household.count + HOUSEHOLD_WEIGHT
                 if weight <= self._limit * 0.9:

@@ -125,6 +125,8 @@ class Stitcher:
             self._messages.setdefault(partition, []).extend(messages)
         self._taken.append(event)
         self._taken_bytes += len(value)
+        if nodes.households.crowded:
+            self._hurry.set()
 
     def forget(self) -> None:
         """Partitions are handed over: records taken before are read again by whoever has them next."""
