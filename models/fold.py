@@ -149,7 +149,7 @@ class Household:
             self.watermark = watermark
         full = full or self._owes_full
         self._owes_full = False
-        resolved = self._settle()
+        self._settle()
         version = row_version(self.count, self.watermark)
         said: list[JudgedTouchpoint] = []
         for life in self._lives.values():
@@ -170,7 +170,7 @@ class Household:
             said += self._outdated_rows(version, full)
         if full or self._identities.stale:
             judgement.identities = self._identity_rows(version, full)
-        if full or resolved:
+        if full or self._identities.stale_pairs:
             judgement.conflicts = self._conflict_rows(version, full)
         if full or self._unsaid_duplicates:
             judgement.duplicates = self._duplicate_rows(version, full)
@@ -229,7 +229,8 @@ class Household:
         return bool(
             self._owes_full or self._unplaced or self._refold or self._loose or self._unsaid_duplicates
             or self._journeys_full or self._personas_stale or self._former or self._outdated
-            or identities.unresolved or identities.stale or self._new_corrections or self._new_identifications
+            or identities.unresolved or identities.stale or identities.stale_pairs
+            or self._new_corrections or self._new_identifications
             or any(life.stale or life.changed for life in self._lives.values())
         )  # fmt: skip
 
@@ -265,11 +266,10 @@ class Household:
                 loose.append(place.touchpoint)
                 self._was[place.touchpoint.id] = place
 
-    def _settle(self) -> bool:
-        """Resolve identities, place what is new, fold again what must be; whether refusals may differ."""
+    def _settle(self) -> None:
+        """Resolve identities, place what is new, fold again what must be."""
         identities = self._identities
-        resolved = identities.unresolved
-        if resolved and identities.settle():
+        if identities.unresolved and identities.settle():
             self._refold = True
             self._personas_stale = self._personas_stale or bool(self._persona_by_identifier)
         if self._refold:
@@ -287,7 +287,6 @@ class Household:
             self._fold_loose()
         if self._personas_stale:
             self._settle_personas()
-        return resolved
 
     def _place(self) -> None:
         """Append what is new and comes last; what lies in the past takes its customer's life apart."""
@@ -404,30 +403,30 @@ class Household:
         return rows
 
     def _conflict_rows(self, version: int, full: bool) -> list[ConflictRow]:
-        identities = self._identities
+        identities, said = self._identities, self._said_conflicts
         customer_of = identities.customer_of
-        now = {
-            pair: ConflictRow(
-                *pair, refusal.at, refusal.reason, customer_of[pair[0]], customer_of[pair[1]], version
-            )
-            for pair, refusal in identities.refusals.items()
-        }
-        before = self._said_conflicts
-        rows = [
-            row
-            for pair, row in now.items()
-            if full or pair not in before or msgspec.structs.replace(before[pair], version=version) != row
-        ]
-        settled = {pair: row for pair, row in before.items() if pair not in now}
-        if full and identities.contested:
-            for pair, at in identities.possible_refusals():
-                if pair not in now:
-                    a, b = pair
-                    settled[pair] = ConflictRow(
-                        a, b, at, "exclusive_kind", customer_of[a], customer_of[b], version
-                    )
-        rows += [msgspec.structs.replace(row, version=version, deleted=True) for row in settled.values()]
-        self._said_conflicts = now
+        refused_at: dict[Pair, int | None] = dict.fromkeys(identities.stale_pairs)
+        if full:
+            refused_at |= dict.fromkeys((*said, *identities.refusals))
+            if identities.contested:
+                refused_at |= dict(identities.possible_refusals())
+        identities.stale_pairs = set()
+        rows: list[ConflictRow] = []
+        for pair, at in refused_at.items():
+            a, b = pair
+            before = said.pop(pair, None)
+            refusal = identities.refusals.get(pair)
+            if refusal is not None:
+                row = ConflictRow(a, b, refusal.at, refusal.reason, customer_of[a], customer_of[b], version)
+                if full or before is None or msgspec.structs.replace(before, version=version) != row:
+                    rows.append(row)
+                said[pair] = row
+            elif before is not None:
+                rows.append(msgspec.structs.replace(before, version=version, deleted=True))
+            elif at is not None:
+                rows.append(
+                    ConflictRow(a, b, at, "exclusive_kind", customer_of[a], customer_of[b], version, True)
+                )
         return rows
 
     def _duplicate_rows(self, version: int, full: bool) -> list[DuplicateRow]:

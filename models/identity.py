@@ -18,18 +18,29 @@ from models.touchpoint import Correction
 Pair = tuple[str, str]  # keys of two identifiers, the stronger one first
 
 
+Reason = Literal["exclusive_kind", "not_same"]
+_Turn = tuple[int, tuple[int, str], tuple[int, str]]  # a link's place in the order
+
+
 class Refusal(NamedTuple):
     """A link, or a decision that two are the same, that was not joined."""
 
     pair: Pair
     at: int
-    reason: Literal["exclusive_kind", "not_same"]
+    reason: Reason
+
+
+class Renaming(NamedTuple):
+    """The identifiers of customer `gone` now belong to customer `keep`."""
+
+    keep: str
+    gone: str
 
 
 class Resolution(NamedTuple):
-    """Whom each identifier belongs to, and what was refused (each pair once, for its first reason)."""
+    """The customers, and what was refused (each pair once, for its first reason)."""
 
-    customer_of: dict[str, str]
+    customers: "Customers"
     refusals: dict[Pair, Refusal]
 
 
@@ -54,10 +65,13 @@ def resolve(
 ) -> Resolution:
     """The customers among `identifiers`; `links` maps each pair to its earliest event time.
 
-    A household of more than `max_household` identifiers joins no links at all, decisions only.
+    A household of more than `max_household` identifiers joins no links at all, decisions only: each of its
+    touchpoints belongs to whom its strongest identifier alone names.
     """
     rank = model.identifier_order.rank
-    customers = _Customers(identifiers, model)
+    customers = Customers(model)
+    for identifier in identifiers:
+        customers.add(identifier)
     decisions = standing(corrections, rank)
     for (a, b), decision in decisions.items():
         if decision.relation == "not_same":
@@ -72,75 +86,92 @@ def resolve(
     refusals: dict[Pair, Refusal] = {}
     same = {pair: decision.at for pair, decision in decisions.items() if decision.relation == "same"}
     for at, pair in in_order(same):
-        if (reason := customers.join(*pair, exclusive=False)) is not None:
+        if isinstance(reason := customers.join(*pair, exclusive=False), str):
             refusals.setdefault(pair, Refusal(pair, at, reason))
     if len(customers.of) <= model.max_household:
         for at, pair in in_order(links):
-            if (reason := customers.join(*pair, exclusive=True)) is not None:
+            if isinstance(reason := customers.join(*pair), str):
                 refusals.setdefault(pair, Refusal(pair, at, reason))
-    return Resolution(customers.of, refusals)
+    return Resolution(customers, refusals)
 
 
-class _Customers:
-    """Identifiers grouped under the smallest of each group."""
+class Customers:
+    """Identifiers grouped under the smallest of each group. `of`: the customer of each identifier."""
 
-    def __init__(self, identifiers: Iterable[str], model: JourneyModel) -> None:
-        self.of = {key: key for key in identifiers}
+    __slots__ = ("_apart", "_exclusive", "_exclusive_kinds", "_members", "_rank", "of")
+
+    def __init__(self, model: JourneyModel) -> None:
+        self.of: dict[str, str] = {}
         self._rank = model.identifier_order.rank
-        self._members = {key: [key] for key in self.of}
-        self._exclusive = {
-            key: {kind} for key in self.of if (kind := key.partition(":")[0]) in model.exclusive_kinds
-        }
+        self._exclusive_kinds = model.exclusive_kinds
+        self._members: dict[str, list[str]] = {}
+        self._exclusive: dict[str, set[str]] = {}  # by customer, the exclusive kinds that it has
         self._apart: dict[str, set[str]] = {}
 
+    def add(self, key: str) -> None:
+        """An identifier that is a customer of its own as yet."""
+        self.of[key] = key
+        self._members[key] = [key]
+        if (kind := key.partition(":")[0]) in self._exclusive_kinds:
+            self._exclusive[key] = {kind}
+
     def keep_apart(self, a: str, b: str) -> None:
+        """No join makes these two one."""
         self._apart.setdefault(a, set()).add(b)
         self._apart.setdefault(b, set()).add(a)
 
-    def join(self, a: str, b: str, *, exclusive: bool) -> Literal["exclusive_kind", "not_same"] | None:
-        """Make a's and b's customers one, or say why not."""
-        keep, gone = sorted((self.of[a], self.of[b]), key=self._rank)
+    def members(self, customer: str) -> Sequence[str]:
+        """The identifiers of a customer."""
+        return self._members[customer]
+
+    def join(self, a: str, b: str, *, exclusive: bool = True) -> Renaming | Reason | None:
+        """Make a's and b's customers one, or say why not; None: they are one already."""
+        of = self.of
+        keep, gone = of[a], of[b]
         if keep == gone:
             return None
-        if exclusive and self._exclusive.get(keep, set()) & self._exclusive.get(gone, set()):
+        if self._rank(gone) < self._rank(keep):
+            keep, gone = gone, keep
+        kinds = self._exclusive.get(gone)
+        if exclusive and kinds and not kinds.isdisjoint(self._exclusive.get(keep, ())):
             return "exclusive_kind"
-        if any(self.of[other] == keep for key in self._members[gone] for other in self._apart.get(key, ())):
+        apart = self._apart
+        if apart and any(of[other] == keep for key in self._members[gone] for other in apart.get(key, ())):
             return "not_same"
         for key in self._members[gone]:
-            self.of[key] = keep
+            of[key] = keep
         self._members[keep] += self._members.pop(gone)
-        self._exclusive[keep] = self._exclusive.get(keep, set()) | self._exclusive.pop(gone, set())
-        return None
-
-
-class Renaming(NamedTuple):
-    """The identifiers of customer `gone` now belong to customer `keep`."""
-
-    keep: str
-    gone: str
+        if kinds:
+            self._exclusive[keep] = self._exclusive.get(keep, set()) | self._exclusive.pop(gone)
+        return Renaming(keep, gone)
 
 
 class Identities:
     """The identities of one household as elements come in; says `resolve` of all that came, at less cost.
 
-    Where nothing can be refused (one identifier of each exclusive kind, no decisions), the order of links
-    does not matter and a new one joins at once; otherwise `unresolved` is set until `settle`.
+    A link is joined at once where that cannot differ from its turn in the order: where nothing can be refused
+    (one identifier of each exclusive kind, no decisions), where it is the last one in the order, and where
+    it brings an identifier that nothing else hangs on. One that comes late into a contested household sets
+    `unresolved` until `settle`.
     """
 
     def __init__(self, model: JourneyModel) -> None:
-        self.customer_of: dict[str, str] = {}
         self.first_linked_at: dict[str, int] = {}
         self.links: dict[Pair, int] = {}
         self.corrections: list[Correction] = []
         self.refusals: dict[Pair, Refusal] = {}
         self.unresolved = False
         self.stale: set[str] = set()  # identifiers of whom something new is to be said
+        self.stale_pairs: set[Pair] = set()  # pairs of whose refusal something new is to be said
+        self.contested = False
         self._model = model
         self._strength = {kind: place for place, kind in enumerate(model.identifier_kinds)}
         self._weakest = len(model.identifier_kinds)
-        self._members: dict[str, list[str]] = {}
+        self._customers = Customers(model)
+        self.customer_of = self._customers.of
         self._exclusive: set[str] = set()  # kinds of which one identifier was seen
-        self.contested = False
+        self._refused: dict[str, list[Pair]] = {}  # by identifier, the pairs of its refusals
+        self._last: _Turn | None = None  # no link's turn is later; known where it matters
 
     def strongest(self, identifiers: Sequence[Identifier]) -> str:
         """Key of the strongest identifier."""
@@ -194,21 +225,20 @@ class Identities:
     def settle(self) -> bool:
         """Resolve what could not be joined at once; whether an identifier changed its customer."""
         self.unresolved = False
-        resolution = resolve(self.customer_of, self.links, self.corrections, self._model)
-        self.refusals = resolution.refusals
-        moved = [key for key, customer in resolution.customer_of.items() if customer != self.customer_of[key]]
-        if not moved:
-            return False
+        before = self.customer_of
+        self.stale_pairs.update(self.refusals)
+        self._customers, refusals = resolve(before, self.links, self.corrections, self._model)
+        self.customer_of = self._customers.of
+        self.refusals, self._refused = {}, {}
+        for refusal in refusals.values():
+            self._refuse(refusal)
+        self._last = None
+        moved = [key for key, customer in self.customer_of.items() if customer != before[key]]
         self.stale.update(moved)
-        self.customer_of = resolution.customer_of
-        self._members = {}
-        for key, customer in self.customer_of.items():
-            self._members.setdefault(customer, []).append(key)
-        return True
+        return bool(moved)
 
     def _add(self, key: str) -> None:
-        self.customer_of[key] = key
-        self._members[key] = [key]
+        self._customers.add(key)
         self.stale.add(key)
         kind = key.partition(":")[0]
         if kind in self._model.exclusive_kinds:
@@ -220,32 +250,60 @@ class Identities:
 
     def _link(self, pair: Pair, at: int, new: bool) -> list[Renaming]:
         strongest, weaker = pair
-        self.links[pair] = at
-        for key in pair:
-            if at < self.first_linked_at.get(key, at + 1):
-                self.first_linked_at[key] = at
-                self.stale.add(key)
         leaf = weaker not in self.customer_of
         if strongest not in self.customer_of:
             self._add(strongest)
         if leaf:
             self._add(weaker)
-        if self.contested:
-            # A leaf that can be no reason for a refusal joins whatever its neighbour belongs to.
-            free = leaf and len(self.customer_of) <= self._model.max_household
-            if not free or weaker.partition(":")[0] in self._model.exclusive_kinds or self.unresolved:
-                self.unresolved = True
-                return []
-        elif not new:
-            return []
-        return self._join(*pair)
+        in_time = self._in_time(pair, at, new, leaf)
+        self.links[pair] = at
+        for key in pair:
+            if at < self.first_linked_at.get(key, at + 1):
+                self.first_linked_at[key] = at
+                self.stale.add(key)
+        return self._join(pair, at) if in_time else []
 
-    def _join(self, a: str, b: str) -> list[Renaming]:
-        keep, gone = sorted((self.customer_of[a], self.customer_of[b]), key=self._model.identifier_order.rank)
-        if keep == gone:
+    def _in_time(self, pair: Pair, at: int, new: bool, leaf: bool) -> bool:
+        """Whether a link may be joined now; if it comes too late for that, `unresolved` is set."""
+        if not self.contested:
+            return new
+        if len(self.customer_of) > self._model.max_household:
+            return False  # no link is joined any more, and none that was is since it was settled
+        if self.unresolved:
+            return False
+        rank = self._model.identifier_order.rank
+        if self._last is None:
+            turns = ((seen_at, rank(a), rank(b)) for (a, b), seen_at in self.links.items())
+            self._last = max(turns, default=(-1, (0, ""), (0, "")))
+        turn = at, rank(pair[0]), rank(pair[1])
+        is_last = turn > self._last
+        if is_last:
+            self._last = turn
+        # Whatever its turn, a leaf that can be no reason for a refusal joins what its neighbour belongs to.
+        if is_last or (leaf and pair[1].partition(":")[0] not in self._model.exclusive_kinds):
+            return True
+        self.unresolved = True
+        return False
+
+    def _join(self, pair: Pair, at: int) -> list[Renaming]:
+        customers, of = self._customers, self.customer_of
+        members = {of[key]: customers.members(of[key]) for key in pair}
+        joined = customers.join(*pair)
+        if joined is None:
             return []
-        for key in self._members[gone]:
-            self.customer_of[key] = keep
-            self.stale.add(key)
-        self._members[keep] += self._members.pop(gone)
-        return [Renaming(keep, gone)]
+        if isinstance(joined, Renaming):
+            moved = members[joined.gone]
+            self.stale.update(moved)
+            if self.refusals:
+                for key in moved:
+                    self.stale_pairs.update(self._refused.get(key, ()))
+            return [joined]
+        if pair not in self.refusals:
+            self._refuse(Refusal(pair, at, joined))
+        return []
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.refusals[refusal.pair] = refusal
+        self.stale_pairs.add(refusal.pair)
+        for key in refusal.pair:
+            self._refused.setdefault(key, []).append(refusal.pair)

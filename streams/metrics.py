@@ -16,6 +16,11 @@ RECOVERY_LEFT = Gauge(
     "desireline_recovery_entries_left", "Changelog entries that the present recovery has to read"
 )
 HOUSEHOLDS = Gauge("desireline_households", "Households held, by partition", ["partition"])
+OVERSIZED = Gauge(
+    "desireline_households_oversized",
+    "Households lately touched that have more identifiers than max_household, by partition",
+    ["partition"],
+)
 WATERMARK = Gauge(
     "desireline_watermark_seconds", "Watermark, seconds since 1970, by partition", ["partition"]
 )

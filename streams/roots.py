@@ -49,6 +49,11 @@ class Roots:
         """How many rest."""
         return len(self._resting)
 
+    @property
+    def oversized(self) -> int:
+        """How many of those awake have more identifiers than may be joined."""
+        return sum(household.oversized for household in self._awake.values())
+
     def get(self, root: str) -> Household | None:
         """The household of a root, awake."""
         household = self._awake.pop(root, None)

@@ -267,6 +267,7 @@ class Stitcher:
         """Bring the gauges up to date."""
         for nodes in self._households.nodes.values():
             metrics.HOUSEHOLDS.labels(nodes.partition).set(len(nodes.households))
+            metrics.OVERSIZED.labels(nodes.partition).set(nodes.households.oversized)
             metrics.WATERMARK.labels(nodes.partition).set(nodes.watermark.value / 1000)
 
     def next_of(self, tp: TP) -> int | None:

@@ -1,12 +1,16 @@
 """Identity: who is one customer, and what was refused."""
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.household import verdicts
 from models.identifier import Identifier
-from models.journey_model import default_model, load_model, template
+from models.identity import Identities, Refusal, resolve
+from models.journey_model import JourneyModel, default_model, load_model, template
 from models.touchpoint import Correction, Element, Identification
 from tests.histories import said_of, touchpoint
 
@@ -25,7 +29,7 @@ LINKS = {
     "twice the same on one": (["u1 u1"], ["u1"]),
     "two users on one touchpoint": (["u1 u2 d1"], ["u1 d1", "u2"]),
 }
-KINDS = {"u": "user_id", "m": "email", "p": "phone", "d": "device_id"}
+KINDS = {"u": "user_id", "m": "email", "p": "phone", "d": "device_id", "s": "session_id"}
 
 
 def identifier(short: str) -> Identifier:
@@ -141,10 +145,125 @@ def test_a_touchpoint_belongs_to_the_customer_of_its_strongest_identifier() -> N
     assert customer_ids == {"t0": "user_id:u1", "t1": "user_id:u2", "t2": "user_id:u1"}
 
 
+def limited(most: int) -> JourneyModel:
+    small = template("default").replace("max_household: 5000", f"max_household: {most}")
+    return load_model(small, where="small.yaml")
+
+
 def test_a_household_beyond_its_limit_joins_nothing() -> None:
-    model = load_model(
-        template("default").replace("max_household: 5000", "max_household: 3"), where="small.yaml"
-    )
+    model = limited(3)
     three, four = seen(["m1 d1", "m1 p1"]), seen(["m1 d1", "m1 p1", "d2"])
     assert {row.customer_id for row in verdicts(three, 0, model).identities} == {"email:m1"}
     assert len({row.customer_id for row in verdicts(four, 0, model).identities}) == 4
+
+
+def test_beyond_the_limit_a_touchpoint_belongs_to_its_own_strongest_identifier() -> None:
+    elements = seen(["m1 d1", "m1 p1", "u1 p1", "p1 d1", "d1"])
+    said = {
+        row.touchpoint.id: row.verdict.customer_id for row in verdicts(elements, 0, limited(3)).touchpoints
+    }
+    assert said == {
+        "t0": "email:m1",
+        "t1": "email:m1",
+        "t2": "user_id:u1",
+        "t3": "phone:p1",
+        "t4": "device_id:d1",
+    }
+
+
+def test_beyond_the_limit_what_people_decided_still_joins() -> None:
+    elements = [*seen(["m1 d1", "m1 p1", "d2 s1"]), decided("same", "d2", "m1", 9)]
+    customer_of = {row.identifier: row.customer_id for row in verdicts(elements, 0, limited(3)).identities}
+    assert customer_of["device_id:d2"] == "email:m1"
+    assert customer_of["phone:p1"] == "phone:p1"
+
+
+def test_what_was_refused_within_the_limit_is_no_conflict_beyond_it() -> None:
+    elements = seen(["u1 d1", "u2 d1", "u2 d2"])
+    assert len(verdicts(elements, 0, limited(4)).conflicts) == 1
+    assert verdicts(elements, 0, limited(3)).conflicts == []
+
+
+SHORTS = st.sampled_from(["u1", "u2", "u3", "m1", "m2", "p1", "d1", "d2", "d3"])
+SEEN = st.tuples(st.integers(0, 6), st.lists(SHORTS, min_size=1, max_size=3, unique=True))
+DECIDED = st.tuples(
+    st.integers(0, 6),
+    st.sampled_from(["same", "not_same", "undone"]),
+    st.lists(SHORTS, min_size=2, max_size=2, unique=True),
+)
+
+
+@given(
+    st.lists(SEEN, max_size=14), st.lists(DECIDED, max_size=3), st.sampled_from([4, 7, 5000]), st.randoms()
+)
+def test_step_by_step_and_in_any_order_it_is_what_resolve_says_of_the_whole(
+    links: list[tuple[int, list[str]]],
+    decisions: list[tuple[int, str, list[str]]],
+    most: int,
+    random: Random,
+) -> None:
+    """Also between the steps: the customers, the refusals, and what was said to have changed of both."""
+    model = limited(most)
+    steps: list[tuple[int, list[str]] | Correction] = [
+        *links,
+        *(decided(relation, *pair, at, f"k{n}") for n, (at, relation, pair) in enumerate(decisions)),
+    ]
+    random.shuffle(steps)
+    identities = Identities(model)
+    known_customers: dict[str, str] = {}
+    known_refusals: dict[tuple[str, str], tuple[Refusal, str, str]] = {}
+    for step in steps:
+        if isinstance(step, Correction):
+            identities.correct(step)
+        else:
+            at, shorts = step
+            together = tuple(map(identifier, shorts))
+            identities.see(identities.strongest(together), together, at)
+        if random.random() < 0.3 and step is not steps[-1]:
+            continue  # several elements are judged at once
+        if identities.unresolved:
+            identities.settle()
+        whole = resolve(identities.customer_of, identities.links, identities.corrections, model)
+        assert identities.customer_of == whole.customers.of
+        assert identities.refusals == whole.refusals
+        for key in identities.stale:
+            known_customers[key] = identities.customer_of[key]
+        identities.stale = set()
+        assert known_customers == whole.customers.of
+        for pair in identities.stale_pairs:
+            known_refusals.pop(pair, None)
+            if pair in identities.refusals:
+                a, b = pair
+                known_refusals[pair] = (
+                    identities.refusals[pair], identities.customer_of[a], identities.customer_of[b]
+                )  # fmt: skip
+        identities.stale_pairs = set()
+        assert known_refusals == {
+            (a, b): (refusal, whole.customers.of[a], whole.customers.of[b])
+            for (a, b), refusal in whole.refusals.items()
+        }
+
+
+def test_who_comes_to_a_shared_device_in_time_costs_no_resolving_of_all_before() -> None:
+    identities = Identities(default_model())
+    for n in range(50):
+        together = _pair(f"u{n}", "d1")
+        identities.see(together[0].key, together, at=n)
+        assert not identities.unresolved
+    assert len(identities.refusals) == 49
+    late = _pair("u99", "d1")
+    identities.see(late[0].key, late, at=-1)
+    assert identities.unresolved
+    identities.settle()
+    assert identities.customer_of["device_id:d1"] == "user_id:u99"
+
+
+def test_beyond_the_limit_nothing_is_resolved_again() -> None:
+    identities = Identities(limited(3))
+    for n in range(50):
+        together = _pair("m1", f"d{n}")
+        identities.see(together[0].key, together, at=-n)
+        assert identities.unresolved == (n == 2)  # three more than the mailbox: one too many
+        if identities.unresolved:
+            identities.settle()
+    assert identities.customer_of == {key: key for key in identities.customer_of}
