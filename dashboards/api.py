@@ -17,6 +17,8 @@ from warehouse import (
     customers,
     drop_offs,
     funnels,
+    identities,
+    identity_report,
     journey_map,
     pain_points,
     summary,
@@ -78,6 +80,23 @@ def add_routes(server: FastAPI, engine: Engine, model: JourneyModel) -> None:
     def customer(identifier: str) -> Response:
         """One customer's whole story, found by any identifier."""
         return _answer(customers.customer(engine, identifier))
+
+    @server.get("/api/identity/report")
+    def stitching() -> Response:
+        """How good the stitching is."""
+        found = identity_report.identity_report(engine, model=model)
+        return _json({**identities.parts(found), "watermark": found.totals.watermark})
+
+    @server.get("/api/identity/decisions")
+    def decided(all: bool = False) -> Response:
+        """What people decided about identities; `all`: also what holds no more."""
+        return _answer(identities.decisions(engine, all=all))
+
+    @server.get("/api/identity/{identifier:path}")
+    def who_is(identifier: str) -> Response:
+        """The customer and household behind an identifier, and why."""
+        found = identities.identity(engine, identifier, model=model)
+        return _json({**identities.parts(found), "watermark": found.summary.watermark})
 
     @server.get("/api/summary")
     def totals() -> Response:

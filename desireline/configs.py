@@ -43,6 +43,7 @@ def collector(settings: Settings) -> "CollectorConfig":
         model=journey_model(settings),
         partitions=settings.partitions,
         write_keys=settings.write_keys,
+        identity_editors=settings.editors,
         stripe_secret=settings.stripe_secret,
         public_url=settings.public_url,
         spool_limit_bytes=settings.spool_limit_bytes,

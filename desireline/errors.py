@@ -4,6 +4,7 @@ DesirelineError
 ├── SettingsError               a setting is not allowed (desireline.settings)
 ├── UpError                     `desireline up` cannot start or go on
 ├── NoWarehouse                 a query finds no warehouse to ask
+├── NotCorrected                a decision about identities is not taken
 └── CheckFailed                 a check did not hold; exit code 3
 """
 
@@ -16,6 +17,10 @@ class UpError(DesirelineError):
 
 class NoWarehouse(DesirelineError):
     """There is no warehouse to ask, or it does not answer."""
+
+
+class NotCorrected(DesirelineError):
+    """A decision about identities that cannot be made as it was said, or that nobody takes."""
 
 
 class CheckFailed(DesirelineError):

@@ -45,6 +45,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     supervisor: Child
     urls: Urls
     write_keys: Mapping[str, str] = {}  # write key -> source instance
+    identity_editors: tuple[str, ...] = ()  # source instances that may correct identities
     stripe_secret: str = ""
     children: tuple[Child, ...] = ()
 

@@ -76,6 +76,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     write_keys: Annotated[
         dict[str, str], _says("who may send: write key = name of the source instance; none: nobody")
     ] = {}
+    identity_editors: Annotated[
+        str,
+        _says(
+            "source instances whose write key may merge and split customers, commas between; empty: nobody,"
+            " but `up` without write_keys"
+        ),
+    ] = ""
     stripe_secret: Annotated[
         str, _says("signing secret of the Stripe webhook; empty: the webhook is off")
     ] = ""
@@ -152,6 +159,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def reader_url(self) -> str:
         """Where pages and queries ask."""
         return self.warehouse_reader_url or self.warehouse_url
+
+    @property
+    def editors(self) -> tuple[str, ...]:
+        """The source instances that may correct identities."""
+        return tuple(name for part in self.identity_editors.split(",") if (name := part.strip()))
 
     @property
     def data(self) -> Path:

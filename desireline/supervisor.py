@@ -203,7 +203,8 @@ class Supervisor:
             warehouse_url=f"http://default{password}@{place}",
             warehouse_reader_url=f"http://reader{password}@{place}",
             replication_factor=1,
-            write_keys=given.write_keys or {LOCAL_WRITE_KEY: "local"},
+            write_keys=given.write_keys or {LOCAL_WRITE_KEY: LOCAL_WRITE_KEY},
+            identity_editors=given.identity_editors or ("" if given.write_keys else LOCAL_WRITE_KEY),
             stripe_secret=given.stripe_secret or ("" if beyond else LOCAL_STRIPE_SECRET),
             broker_rebalance_timeout_s=EMBEDDED_REBALANCE_TIMEOUT_S
             if given.broker_rebalance_timeout_s == default.broker_rebalance_timeout_s
@@ -314,6 +315,7 @@ class Supervisor:
                 worker=f"http://{LOCAL}:{settings.worker_port}",
             ),
             write_keys=settings.write_keys,
+            identity_editors=settings.editors,
             stripe_secret=settings.stripe_secret,
             children=tuple(part.child for part in self._parts.values() if part.child),
         )

@@ -25,11 +25,24 @@ from ingest.config import CollectorConfig
 from ingest.mapped import Mapped
 from ingest.publisher import Publisher, needed_from
 from ingest.rejection import NotTaken, Reason
-from ingest.routes import BATCH, FROM_FILE, REFUSED, STRIPE, TOUCHPOINTS, TRACKING, map_with, parse, refused
+from ingest.routes import (
+    BATCH,
+    CORRECTIONS,
+    FROM_FILE,
+    REFUSED,
+    STRIPE,
+    TOUCHPOINTS,
+    TRACKING,
+    map_with,
+    parse,
+    refused,
+)
 from ingest.signatures import verify_stripe
+from ingest.sources import corrections
 from ingest.sources.canonical import FILE_REQUEST_HEADER
 from ingest.spool import Delivered, Spool, SpoolBroken, SpoolFull
 from ingest.write_keys import Allowance, instance_of, unknown_basic
+from models.touchpoint import Correction
 
 _KEPT_HEADERS = ("content-type", "content-encoding", "user-agent", "x-retry-count", FILE_REQUEST_HEADER)
 _LONGEST_HEADER = 500
@@ -106,6 +119,10 @@ def create_app(
     ):
         _post(app, path, partial(collector.take, route, collector.check_calls))
     _post(app, "/v1/touchpoints", partial(collector.take, TOUCHPOINTS, collector.check_records))
+    # no preflight: no page in a browser may correct identities
+    app.add_route(
+        "/v1/corrections", partial(collector.take, CORRECTIONS, collector.check_corrections), methods=["POST"]
+    )
     _post(app, "/webhooks/stripe", partial(collector.take, STRIPE, collector.check_stripe))
     for path, answer in (
         ("/webhooks/stripe", _hello),
@@ -224,12 +241,17 @@ class Collector:
         delivered = self._delivered(request, checked.route, checked.instance, plain)
         map_it = partial(map_with, self._config, delivered, checked.body)
         mapped = await asyncio.to_thread(map_it) if heavy else map_it()
+        if checked.route == CORRECTIONS and mapped.rejected:
+            wrong = mapped.rejected[0]
+            raise Refusal(400, wrong.reason, "the corrections are not taken", wrong.detail)
         await asyncio.wrap_future(self.spool.append(delivered, mapped))
         _count(mapped)
         metrics.REQUEST_S.observe(time.perf_counter() - started)
         whole = mapped.rejected[0] if checked.events == 1 and mapped.rejected else None
         if whole is not None and whole.reason == "invalid_json":
             return _error(Refusal(400, whole.reason, "the body is not taken", whole.detail))
+        if checked.route == CORRECTIONS:
+            return _corrected(mapped)
         return _accepted(mapped.accepted, len(mapped.rejected))
 
     def check_calls(self, request: Request, route: str, _raw: bytes, plain: bytes) -> _Checked:
@@ -249,6 +271,21 @@ class Collector:
             route = FROM_FILE
         records = parse(route, plain)
         return _Checked(route, instance, records, len(records) if isinstance(records, list) else 1)
+
+    def check_corrections(self, request: Request, route: str, _raw: bytes, plain: bytes) -> _Checked:
+        """Decisions about identities, of those who may make them: the key stands in a header."""
+        instance = instance_of(_authorization(request), None, self._config.write_keys)
+        if instance is None:
+            raise _unknown_key()
+        if instance not in self._config.identity_editors:
+            raise Refusal(
+                403,
+                "not_allowed",
+                f'the write key of "{instance}" may not correct identities',
+                f"DESIRELINE_IDENTITY_EDITORS={instance} would allow it; not for a key that is in a web page.",
+            )
+        decided = parse(route, plain)
+        return _Checked(route, instance, decided, len(decided) if isinstance(decided, list) else 1)
 
     def check_stripe(self, request: Request, _route: str, raw: bytes, plain: bytes) -> _Checked:
         """An event that Stripe has signed."""
@@ -289,7 +326,7 @@ class Collector:
 def _count(mapped: Mapped) -> None:
     counts: dict[tuple[str, str], int] = {}
     for record in mapped.records:
-        of = getattr(record, "source", ""), getattr(record, "channel", "")
+        of = getattr(record, "source", corrections.SOURCE), getattr(record, "channel", "")
         counts[of] = counts.get(of, 0) + 1
     for (source, channel), count in counts.items():
         metrics.ACCEPTED.labels(source, channel).inc(count)
@@ -349,6 +386,16 @@ def _inflated(raw: bytes, encoding: str, limit: int) -> bytes:
 
 def _accepted(taken: int, not_taken: int) -> Response:
     return _answer(200, {"success": True, "accepted": taken, "rejected": not_taken})
+
+
+def _corrected(mapped: Mapped) -> Response:
+    """Which elements the decisions are, and where their effect is to be seen."""
+    taken = [
+        {"id": one.id, "see": f"desireline identity show {one.identifiers[0].key}"}
+        for one in mapped.records
+        if isinstance(one, Correction)
+    ]
+    return _answer(200, {"success": True, "accepted": len(taken), "rejected": 0, "corrections": taken})
 
 
 def _answer(status: int, said: dict[str, Any]) -> Response:

@@ -21,6 +21,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     model: JourneyModel
     partitions: int = 8
     write_keys: dict[str, str] = {}
+    identity_editors: tuple[str, ...] = ()  # source instances that may correct identities
     stripe_secret: str = ""
     public_url: str = ""
     spool_limit_bytes: int = 20_000_000_000

@@ -9,7 +9,7 @@ import msgspec
 from ingest.config import CollectorConfig
 from ingest.mapped import Delivery, Mapped
 from ingest.rejection import REASONS, NotTaken, Reason
-from ingest.sources import canonical, segment, stripe
+from ingest.sources import canonical, corrections, segment, stripe
 from ingest.spool import Delivered
 from models.journey_model import JourneyModel
 
@@ -19,6 +19,7 @@ TRACKING = segment.TYPES_OF_CALL
 BATCH = "batch"
 STRIPE = "stripe"
 TOUCHPOINTS = "touchpoints"
+CORRECTIONS = "corrections"
 FROM_FILE = "file"
 REFUSED = "refused"
 """Route of a body that could not even be read; header `reason` and `detail` say why."""
@@ -58,6 +59,8 @@ def map_delivered(
             body = parse(route, delivered.body)
         if route in (TOUCHPOINTS, FROM_FILE):
             return canonical.map_records(body, delivery, from_file=route == FROM_FILE)
+        if route == CORRECTIONS:
+            return corrections.map_corrections(body, delivery)
         return stripe.map_event(body, delivery) if route == STRIPE else segment.map_calls(body, delivery)
     except NotTaken as why:
         route = delivered.headers.get("route", route)
@@ -84,7 +87,7 @@ def parse(route: str, body: bytes) -> Any:
     """The body as its mapper takes it. NotTaken if it cannot be read as a whole."""
     if route == STRIPE:
         return body
-    if route in (TOUCHPOINTS, FROM_FILE):
+    if route in (TOUCHPOINTS, FROM_FILE, CORRECTIONS):
         try:
             return _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -98,6 +101,8 @@ def source_of(route: str) -> str:
     """The source of what comes through a route."""
     if route == STRIPE:
         return stripe.SOURCE
+    if route == CORRECTIONS:
+        return corrections.SOURCE
     return segment.SOURCE if route == BATCH or route in TRACKING else "generic"
 
 

@@ -27,6 +27,9 @@ KINDS = (
 )
 """Kinds of identifier from the strongest to the weakest; the journey model may order them otherwise."""
 
+ANONYMOUS_KINDS = ("device_id", "cookie_id", "anonymous_id", "session_id")
+"""Kinds that name a browser, an app or a visit, and no person."""
+
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _NOTHING_BUT_ZEROS = re.compile(r"[+0\-. ]*")
 _LEAST_PHONE_DIGITS = 5

@@ -154,6 +154,7 @@ class Correction(
     identifiers: tuple[Identifier, Identifier]
     at: int
     author: str
+    reason: str | None = None
 
 
 class Clock(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema", tag="clock/1"):

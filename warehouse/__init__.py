@@ -16,6 +16,8 @@ __all__ = [
     "customers",
     "drop_offs",
     "funnels",
+    "identities",
+    "identity_report",
     "journey_map",
     "pain_points",
     "rejected",

@@ -3,10 +3,11 @@
 import pandas as pd
 from sqlalchemy import Engine, func, literal_column, select, text
 
-from models.identifier import KINDS, IdentifierOrder, normalise
+from models.identifier import IdentifierOrder
 from models.journey_model import default_model
 from warehouse import views
 from warehouse.answer import Answer, QuestionError, answer, ask
+from warehouse.identities import spellings, unknown
 
 
 def customer(connection: Engine, identifier: str) -> Answer:
@@ -124,7 +125,7 @@ def customer_of(connection: Engine, identifier: str) -> str:
     """
     i = views.identities.c
     value = func.substring(i.identifier, func.position(i.identifier, ":") + 1)
-    for named in (i.identifier.in_(_spellings(identifier)), value == identifier):
+    for named in (i.identifier.in_(spellings(identifier, default_model())), value == identifier):
         found = ask(connection, select(i.customer_id).where(named).group_by(i.customer_id))
         owners = sorted(str(owner) for owner in found["customer_id"])
         if len(owners) > 1:
@@ -134,16 +135,4 @@ def customer_of(connection: Engine, identifier: str) -> str:
             )
         if owners:
             return owners[0]
-    raise QuestionError(
-        f'nobody goes by "{identifier}"',
-        remedy="Write kind:value, e.g. email:ada@example.com or phone:+442079460000.",
-    )
-
-
-def _spellings(identifier: str) -> list[str]:
-    """The identifier as it is written, and as it is kept: email:Ada@Example.com is email:ada@example.com."""
-    kind, colon, value = identifier.partition(":")
-    if not colon or kind not in KINDS:
-        return [identifier]
-    normal = normalise(kind, value, default_model())
-    return [identifier, *([normal.key] if normal else [])]
+    raise unknown(connection, identifier)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clickhouse_connect.cc_sqlalchemy.datatypes.sqltypes import Float32, Nullable
+from clickhouse_connect.cc_sqlalchemy.datatypes.sqltypes import Bool, Float32, Nullable, String
 from sqlalchemy import Column, MetaData, Table
 
 from warehouse import schema
@@ -58,10 +58,33 @@ journeys = _current(
     "journeys", schema.journey_rows, "One row per journey; arrays are in the order of its touchpoints."
 )
 identities = _current("identities", schema.identity_rows, "Whom each identifier belongs to.")
-identity_conflicts = _current(
+_CONFLICT = ("identifier_a", "identifier_b", "at", "reason", "customer_a", "customer_b")
+identity_conflicts = _view(
     "identity_conflicts",
-    schema.identity_conflict_rows,
     "Links that were refused, since they would have fused two customers.",
+    # a link's time is part of its key and may turn out to be earlier: what was said last of the pair counts
+    f"SELECT {', '.join(_CONFLICT)} FROM (SELECT * FROM identity_conflict_rows"  # noqa: S608  names of ours
+    " ORDER BY version DESC LIMIT 1 BY identifier_a, identifier_b) WHERE deleted = 0",
+    _same(schema.identity_conflict_rows, *_CONFLICT),
+)
+identity_corrections = _view(
+    "identity_corrections",
+    "What people decided about two identifiers; of several decisions the latest holds, unless undone.",
+    "SELECT id, at, kind AS relation, identifiers[1] AS identifier_a, identifiers[2] AS identifier_b,"
+    " JSONExtractString(element, 'author') AS author, JSONExtractString(element, 'reason') AS reason,"
+    " toBool(kind != 'undone' AND"
+    " row_number() OVER (PARTITION BY arraySort(identifiers) ORDER BY at DESC, id DESC) = 1) AS holds"
+    " FROM identification_rows FINAL WHERE kind != 'identification'",
+    [
+        Column("id", schema.identification_rows.c.id.type, comment="id of the decision"),
+        Column("at", INSTANT, comment="when it was made, UTC"),
+        Column("relation", WORD, comment="same, not_same, or undone: neither any more"),
+        Column("identifier_a", String, comment="the stronger identifier"),
+        Column("identifier_b", String, comment="the weaker one"),
+        Column("author", String, comment="who decided it"),
+        Column("reason", String, comment="why, for people; empty: not said"),
+        Column("holds", Bool, comment="true: no later decision about the two, and not undone"),
+    ],
 )
 rejected_touchpoints = _current(
     "rejected_touchpoints", schema.rejected_touchpoint_rows, "What was not taken, with its reason."

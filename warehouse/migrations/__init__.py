@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from warehouse import ddl
+from warehouse import ddl, views
 from warehouse.connection import DATABASE, client
 
 READER = "reader"
@@ -28,9 +28,17 @@ def _0002_read_only_user(connection: Client) -> None:
             raise
 
 
+def _0003_views_of_identities(connection: Client) -> None:
+    """Decisions as people read them, and a refused link once, whenever it was seen first."""
+    for view in views.VIEWS:
+        if view.table in (views.identity_conflicts, views.identity_corrections):
+            connection.command(ddl.create_view(view))
+
+
 MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
     (1, "tables and views", _0001_tables_and_views),
     (2, "read-only role", _0002_read_only_user),
+    (3, "corrections of identities", _0003_views_of_identities),
 )
 
 
