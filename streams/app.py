@@ -17,7 +17,7 @@ from streams.config import WorkerConfig
 from streams.consumer import App
 from streams.stitch import SOURCES, add_stitch_agent
 from streams.topics import CHANNEL_TOPICS, GROUP, LARGEST_MESSAGE_BYTES, create_topics
-from streams.watch import Watch
+from streams.watch import Watch, end_for_sure
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ class Worker:
         """Stop, since going on would do harm."""
         if self.failure is None:
             self.failure = error
+            log.error("the worker stops: %s", error)
+            end_for_sure()
             await self.app.crash(error)
 
     def _add_watch(self) -> None:
@@ -66,10 +68,7 @@ class Worker:
             failed=self.failed,
         )
 
-        async def look() -> None:
-            await watch.run()
-
-        self.app.task(look)
+        self.app.watch = watch.run
 
 
 def create_app(config: WorkerConfig) -> faust.App:
@@ -91,14 +90,11 @@ def run_worker(config: WorkerConfig) -> int:
     try:
         runner.execute_from_commandline()
     except SystemExit as ended:
-        if worker.failure is not None:
-            log.error("the worker failed: %s", worker.failure)
-            return 1
-        return int(ended.code or 0)
+        return int(ended.code or 0) if worker.failure is None else 1
     return 0 if worker.failure is None else 1
 
 
-def _faust_app(config: WorkerConfig) -> faust.App:
+def _faust_app(config: WorkerConfig) -> App:
     data_dir = Path(config.data_dir)
     return App(
         GROUP,

@@ -1,4 +1,4 @@
-"""Faust's consumer, mended in four places.
+"""Faust's consumer, mended in five places.
 
 - While partitions are handed over, Faust's streams skip the records that they still hold, and acknowledge
   them; an acknowledgement out of turn can then commit an offset below which records were never handled. Here
@@ -10,9 +10,14 @@
   done. A fetch that was on its way asked for nothing then, which means everything: touchpoints were fetched,
   dropped, and never read again where no offset had been committed yet.
 - Recovery reads up to the end of the changelog, which the embedded broker tells wrongly (`streams.offsets`).
+- A committed offset may be out of range: retention deleted records that were never handled, or the topic was made
+  anew. aiokafka then jumps without a word, or waits for ever where the topic is empty. Here the loss is said, and
+  reading goes on from the earliest record that is left.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from faust.app import App as FaustApp
@@ -21,7 +26,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.transports import TransportT
 
-from streams.offsets import end_offsets
+from streams.offsets import Resumed, end_offsets, resumed
+
+log = logging.getLogger(__name__)
 
 FETCH_WAIT_MS = 50
 
@@ -36,7 +43,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class Consumer(driver.Consumer):
-    """As Faust's, but acknowledges nothing out of turn and knows where partitions end."""
+    """As Faust's, but acknowledges nothing out of turn and knows where partitions begin and end."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._said_lost: dict[TP, Resumed] = {}
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -55,13 +66,44 @@ class Consumer(driver.Consumer):
         return fetched
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Go back to what was committed; where nothing was, to the beginning."""
-        committed: Mapping[TP, int] = await super().seek_to_committed()
+        """Go back to what was committed; where nothing was, or what was is out of range, to the earliest record.
+
+        Gives where each partition is read on. What was lost is said at ERROR.
+        """
+        if not self.assignment():  # there are more workers than partitions
+            return {}
+        committed: Mapping[TP, int | None] = await super().seek_to_committed()
         changelogs = self.app.tables.changelog_topics
-        fresh = [tp for tp, offset in committed.items() if not offset and tp.topic not in changelogs]
-        if fresh:
-            await self._thread.seek_to_beginning(*fresh)
-        return committed
+        inputs = {tp: at for tp, at in committed.items() if tp.topic not in changelogs}
+        begins = await self._thread.earliest_offsets(*map(driver.ensure_aiokafka_TP, inputs))
+        ends = await self._ends_near(inputs)
+        read_on = {tp: at or 0 for tp, at in committed.items()}
+        for tp, at in inputs.items():
+            begin = begins[driver.ensure_aiokafka_TP(tp)]
+            place = resumed(at, begin, ends.get(tp))
+            if place.offset != at or not at:
+                await self._thread.seek_wait({driver.ensure_aiokafka_TP(tp): place.offset})
+            read_on[tp] = place.offset
+            self._say_lost(tp, place)
+        return read_on
+
+    def _say_lost(self, tp: TP, place: Resumed) -> None:
+        if (
+            place.lost is not None and self._said_lost.get(tp) != place
+        ):  # partitions are sought more than once
+            self._said_lost[tp] = place
+            log.error(
+                "%s partition %d: the committed offset is out of range: %s; reading goes on from offset %d. "
+                "What the warehouse lacks is published again from the spool by `desireline up`; elsewhere "
+                "`desireline reconcile` names it",
+                tp.topic, tp.partition, place.lost, place.offset,
+            )  # fmt: skip
+
+    async def _ends_near(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
+        """Where those partitions end whose commit may lie beyond the end."""
+        told = await self._thread.highwaters(*map(driver.ensure_aiokafka_TP, committed))
+        beyond = [tp for tp, at in committed.items() if at and at > told[driver.ensure_aiokafka_TP(tp)]]
+        return await self.highwaters(*beyond)  # the embedded broker told too small a number
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
         """The offset behind the last record of each partition."""
@@ -77,7 +119,15 @@ class Transport(driver.Transport):
 
 
 class App(FaustApp):
-    """A Faust app with our consumer."""
+    """A Faust app with our consumer. `watch` runs from the start: Faust's own tasks wait for the recovery."""
+
+    watch: Callable[[], Coroutine[Any, Any, None]] | None = None
+
+    async def on_start(self) -> None:
+        """Faust calls it before it joins the group."""
+        await super().on_start()
+        if self.watch is not None:
+            self.add_future(self.watch())
 
     def _new_transport(self) -> TransportT:
         return Transport(self.conf.broker_consumer, self)

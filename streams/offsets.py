@@ -1,4 +1,4 @@
-"""Where topics end.
+"""Where topics begin and end, and where to go on reading.
 
 The embedded broker answers the question for the end of a partition with the *first* offset of its last
 batch, plus one. What it tells with every fetch is right. So the last batch is fetched. Kafka's own brokers,
@@ -7,6 +7,7 @@ which are right both times, are asked in the same way.
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from kafka import KafkaConsumer
@@ -14,6 +15,30 @@ from kafka import TopicPartition as Place
 from kafka.errors import KafkaTimeoutError
 
 _WITHIN_S = 30.0
+
+
+class Resumed(NamedTuple):
+    """Where a partition is read on. `lost`: what can never be read, for people; None: nothing."""
+
+    offset: int
+    lost: str | None = None
+
+
+def resumed(committed: int | None, begin: int, end: int | None) -> Resumed:
+    """Where to go on from a committed offset (None: there is none) in a topic that holds `begin` up to `end`.
+
+    `end` None: known to be no smaller than what was committed. Out of range it is the earliest record that is left:
+    reading one again changes nothing, and leaving one out would lose it.
+    """
+    if not committed:
+        return Resumed(begin)
+    if committed < begin:
+        return Resumed(begin, f"offsets {committed} to {begin - 1} were deleted before they were handled")
+    if end is not None and committed > end:
+        return Resumed(
+            begin, f"{committed} was committed and the topic ends at {end}, so it is not the same topic"
+        )
+    return Resumed(committed)
 
 
 async def end_offsets(

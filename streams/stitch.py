@@ -17,6 +17,7 @@ import faust
 from aiokafka.errors import IllegalStateError
 from faust.types import TP, AppT, EventT
 
+from models.errors import DesirelineError
 from models.verdict import Facts
 from streams import codecs, metrics
 from streams.changelog import Households
@@ -42,7 +43,8 @@ async def stop_before_acknowledging(
     try:
         yield
     except Exception as error:
-        log.exception("the worker stops, since going on would lose a record")
+        if not isinstance(error, DesirelineError):  # those say all in one line
+            log.exception("going on would lose a record")
         await failed(error)
         await asyncio.Event().wait()  # until it is stopped: the agent must neither end nor go on
 

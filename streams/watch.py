@@ -6,11 +6,14 @@ worker says so and stops; the next one starts from what was committed.
 
 import asyncio
 import logging
+import os
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from faust.tables.manager import TableManager
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import AppT
@@ -23,8 +26,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 5.0
-_ASK_ENDS_EVERY_S = 30.0
+_LOOKS = 8  # within the patience
+_LOOK_AT_MOST_EVERY_S = 5.0
+_ASK_ENDS_AT_MOST_EVERY_S = 30.0
+_TOLD_WITHIN_S = 60.0
+_ENDS_WITHIN_S = 10.0
 
 
 class WorkerStuck(DesirelineError):
@@ -88,6 +94,21 @@ async def check_gap(bootstrap_servers: str, topic: str, partition: int, expected
         )
 
 
+def end_for_sure() -> None:
+    """Be gone within seconds also where stopping hangs, as it does on a commit that never returns.
+
+    What was not committed is read again, as after any other death.
+    """
+
+    def end() -> None:
+        log.error("the worker does not stop by itself, and is ended")
+        os._exit(1)
+
+    timer = threading.Timer(_ENDS_WITHIN_S, end)
+    timer.daemon = True
+    timer.start()
+
+
 class Watch:
     """Looks every few seconds whether the worker gets on."""
 
@@ -104,6 +125,8 @@ class Watch:
         self._households = households
         self._stitcher = stitcher
         self._patience_s = patience_s
+        self._look_every_s = min(_LOOK_AT_MOST_EVERY_S, patience_s / _LOOKS)
+        self._ask_ends_every_s = min(_ASK_ENDS_AT_MOST_EVERY_S, 2 * self._look_every_s)
         self._failed = failed
         self._ask_ends_at = 0.0
         self._progress: dict[object, tuple[Any, float]] = {}
@@ -111,15 +134,17 @@ class Watch:
     async def run(self) -> None:
         """Until cancelled, or until something is wrong."""
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(self._look_every_s)
             try:
                 await self._look()
             except WorkerStuck as error:
-                log.error("%s", error)
                 await self._failed(error)
                 return
 
     async def _look(self) -> None:
+        if not self._households.nodes:
+            self._progress = {}  # no partition is ours yet, or none is left for us
+            return
         if self._households.recovering:
             self._progress = {key: at for key, at in self._progress.items() if key == "recovery"}
             recovery = cast(TableManager, self._app.tables).recovery
@@ -139,8 +164,13 @@ class Watch:
                 self._progress.pop(("commit", tp), None)
         if time.monotonic() < self._ask_ends_at:
             return
-        self._ask_ends_at = time.monotonic() + _ASK_ENDS_EVERY_S
-        for tp, left in (await self._stitcher.lag()).items():
+        self._ask_ends_at = time.monotonic() + self._ask_ends_every_s
+        try:
+            lag = await asyncio.wait_for(self._stitcher.lag(), _TOLD_WITHIN_S)
+        except (KafkaError, TimeoutError) as error:  # no fault of ours, and no reason to start again
+            log.warning("the broker does not tell where topics end: %s", error or type(error).__name__)
+            return
+        for tp, left in lag.items():
             if left > 0:
                 complaint = f"{tp.topic} partition {tp.partition} is not read"
                 self._must_move(("read", tp), self._stitcher.next_of(tp), complaint)

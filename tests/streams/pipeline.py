@@ -81,11 +81,13 @@ class Pipeline:
 
     # --- workers ---
 
-    def start_worker(self, **config: Any) -> subprocess.Popen[bytes]:
+    def start_worker(self, *, fault: str | None = None, **config: Any) -> subprocess.Popen[bytes]:
+        """`fault`: a name of `faulty_worker.FAULTS`, put into the worker."""
         number = len(self._workers)
         given = {"live": False, "data_dir": f"{self.folder.name}/{number}", "zombie_grace_s": 3.0, **config}
+        program = ["worker_process.py"] if fault is None else ["faulty_worker.py", fault]
         command = [
-            sys.executable, str(HERE / "worker_process.py"), self.bootstrap_servers, str(self.partitions),
+            sys.executable, str(HERE / program[0]), *program[1:], self.bootstrap_servers, str(self.partitions),
             *(f"{name}={msgspec.json.encode(value).decode()}" for name, value in given.items()),
         ]  # fmt: skip
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
