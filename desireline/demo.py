@@ -41,6 +41,8 @@ from models.errors import DesirelineError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from desireline.balance import Balance
+
 HISTORY_CUSTOMERS = 2_200
 LOADING_PATIENCE_S = 90.0
 ALERT_PATIENCE_S = 110.0
@@ -94,7 +96,7 @@ def _demonstrate(context: Context, connection: "Engine", live: LiveTraffic, *, o
     now = time.time_ns() // 1_000_000
     proof = demo_proof.case(f"demo{now:x}", now)
     with _progress(context.console) as progress:
-        fed = _feed(context, connection, proof, progress, now)
+        fed, balance = _feed(context, connection, proof, progress, now)
         known = {alert.id for alert in demo_summary.alerts(connection)}
         live.start()
         alert = _await_alert(connection, live, progress, known)
@@ -102,11 +104,12 @@ def _demonstrate(context: Context, connection: "Engine", live: LiveTraffic, *, o
     if once:
         live.stop()
         live.check()
-        _check_nothing_lost(context, connection)
+        balance = _check_nothing_lost(context, connection)
     facts = demo_summary.Facts(
         finding=finding,
         alert=alert,
         touchpoints=fed.touchpoints,
+        balance=balance.sentence,
         loaded_s=fed.loaded_s,
         took_s=time.monotonic() - begun,
         urls=context.running.urls,
@@ -120,7 +123,7 @@ def _demonstrate(context: Context, connection: "Engine", live: LiveTraffic, *, o
 
 def _feed(
     context: Context, connection: "Engine", proof: demo_proof.Proof, progress: Progress, now: int
-) -> Fed:
+) -> "tuple[Fed, Balance]":
     """All three senders, the first beside the others, until the warehouse has what they sent."""
     running, begun = context.running, time.monotonic()
     calls = client_calls(now) + proof.happened + proof.links
@@ -144,11 +147,11 @@ def _feed(
             raise DemoFailed(f"{sent.rejected:,} simulated calls were rejected", remedy=_REJECTED_SAYS)
         progress.update(told, completed=sum(client.result().values()))
         _await_loaded(connection, touchpoints)
-        _check_nothing_lost(context, connection, patience_s=LOADING_PATIENCE_S)
+        balance = _check_nothing_lost(context, connection, patience_s=LOADING_PATIENCE_S)
     loaded_s = time.monotonic() - begun
     found = demo_summary.touchpoints(connection)
     progress.update(stitched, completed=found, total=found)
-    return Fed(touchpoints=found, loaded_s=loaded_s)
+    return Fed(touchpoints=found, loaded_s=loaded_s), balance
 
 
 @contextmanager
@@ -179,7 +182,7 @@ def _await_loaded(connection: "Engine", touchpoints: int) -> None:
         time.sleep(0.3)
 
 
-def _check_nothing_lost(context: Context, connection: "Engine", *, patience_s: float = 30.0) -> None:
+def _check_nothing_lost(context: Context, connection: "Engine", *, patience_s: float = 30.0) -> "Balance":
     from desireline.reconcile import reconcile
     from desireline.running import DataFolder
 
@@ -190,6 +193,7 @@ def _check_nothing_lost(context: Context, connection: "Engine", *, patience_s: f
             f"not all that was accepted is in the warehouse after {patience_s:.0f} s: {result.sentence}",
             remedy=_WORKER_SAYS,
         )
+    return result
 
 
 def _await_proof(connection: "Engine", proof: demo_proof.Proof) -> demo_proof.Finding:

@@ -45,6 +45,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     finding: Finding
     alert: Alert
     touchpoints: int
+    balance: str  # what `desireline reconcile` says
     loaded_s: float
     took_s: float
     urls: Urls
@@ -128,7 +129,7 @@ def _totals(connection: "Engine", facts: Facts) -> RenderableType:
     per_second = facts.touchpoints / facts.loaded_s
     text.append(
         f"History: {facts.touchpoints:,} touchpoints sent, stitched and loaded in {duration(facts.loaded_s)} "
-        f"({per_second:,.0f} per second), none lost.",
+        f"({per_second:,.0f} per second), none lost.\n{facts.balance}",
         style="dim",
     )
     return text

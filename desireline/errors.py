@@ -5,6 +5,7 @@ DesirelineError
 ├── UpError                     `desireline up` cannot start or go on
 ├── NoWarehouse                 a query finds no warehouse to ask
 ├── NotCorrected                a decision about identities is not taken
+├── NoSpool                     `reconcile` finds no spool to compare with
 └── CheckFailed                 a check did not hold; exit code 3
 """
 
@@ -21,6 +22,17 @@ class NoWarehouse(DesirelineError):
 
 class NotCorrected(DesirelineError):
     """A decision about identities that cannot be made as it was said, or that nobody takes."""
+
+
+class NoSpool(DesirelineError):
+    """A folder is no spool: no collector has ever written there."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(
+            "there is no spool",
+            where=folder,
+            remedy="Name the data folder with --data, or the spool with --spool.",
+        )
 
 
 class CheckFailed(DesirelineError):

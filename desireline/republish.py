@@ -26,7 +26,6 @@ from desireline.running import DataFolder
 from desireline.settings import Settings
 from ingest.mapped import Mapped
 from ingest.publisher import FILE_HEADER, pack
-from ingest.spool import SpoolBroken
 from models.alerts import Alert
 from models.touchpoint import Clock
 from streams.alert import seeds
@@ -141,12 +140,9 @@ class Republisher:
 
     def _publish_missing(self) -> None:
         """From the confirmed position to what was published; what lies behind that is the publisher's."""
-        try:
-            for batch in spooled.published(self._collector, self.folder.confirmed):
-                if lacking := self._lacking(batch):
-                    self._publish_again(lacking)
-        except SpoolBroken as error:
-            log.error("%s; what the warehouse holds is put back all the same", error)
+        for batch in spooled.published(self._collector, self.folder.confirmed):
+            if lacking := self._lacking(batch):
+                self._publish_again(lacking)
 
     def confirm(self) -> None:
         """Move the confirmed position on, up to the first element that the warehouse does not have yet.

@@ -320,7 +320,8 @@ class Collector:
         headers = {
             name: request.headers[name][:_LONGEST_HEADER] for name in _KEPT_HEADERS if name in request.headers
         }
-        return Delivered(uuid.uuid4().hex, self._now_ms(), route, instance, headers | (said or {}), body)
+        id = f"{self.spool.name}{uuid.uuid4().hex[8:]}"
+        return Delivered(id, self._now_ms(), route, instance, headers | (said or {}), body)
 
 
 def _count(mapped: Mapped) -> None:

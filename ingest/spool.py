@@ -1,8 +1,8 @@
 """The spool: what was sent, on disk before it is answered.
 
-A folder of segments, each named by the position of its first byte in the whole spool. An entry is framed by
-its length and CRC-32, so that what a crash cut off is found and taken away at the next start. Many requests
-share one fdatasync: whoever comes while one runs is in the next.
+A folder of segments (`ingest.segments`). What a crash cut off is found and taken away at the next start; what is
+gone from the middle is found by every reader. Many requests share one fdatasync: whoever comes while one runs is
+in the next.
 """
 
 import errno
@@ -11,10 +11,9 @@ import itertools
 import logging
 import os
 import queue
-import struct
 import threading
 import time
-import zlib
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -22,16 +21,15 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
+from ingest.segments import SUFFIX, framed, framed_size, next_frame, seek, segments
 from models.errors import DesirelineError
 
 log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 64 * 1024 * 1024
-_FRAME = struct.Struct("<II")
-_LONGEST_ENTRY = 256 * 1024 * 1024
-_SUFFIX = ".spool"
 _TORN = ".torn"
 _POSITION = "published"
+_NAME = "name"
 _LOCK = "lock"
 _MOST_TOGETHER = 512
 _DAY_S = 86_400
@@ -44,11 +42,12 @@ class SpoolFull(DesirelineError):
 
 
 class SpoolBroken(DesirelineError):
-    """The spool cannot be written, or an entry in the middle of it cannot be read.
+    """The spool cannot be written, or entries in the middle of it are gone or cannot be read.
 
-    `resume_at`: position of the next segment after an entry that cannot be read.
+    `begin`, `resume_at`: what cannot be read lies from the one position to the other.
     """
 
+    begin: int | None = None
     resume_at: int | None = None
 
 
@@ -59,7 +58,7 @@ class SpoolTaken(DesirelineError):
 class Delivered(msgspec.Struct, frozen=True, array_like=True):
     """One body as it came in: UTC ms, the route that took it, whose key it was, allowed headers, the bytes.
 
-    `id` names it wherever something refers to it (`raw_ref`).
+    `id` names it wherever something refers to it (`raw_ref`), and begins with the name of its spool.
     """
 
     id: str
@@ -109,6 +108,7 @@ class Spool:
         self._queued_bytes = 0
         self._counting = threading.Lock()
         self._looked_for_room_at = 0.0
+        self.name = spool_name(self.folder) or _give_name(self.folder)
         self.end = _mend(self.folder)
         self.fault: str | None = None
         self._first = min((base for base, _ in segments(self.folder)), default=self.end)
@@ -180,9 +180,11 @@ class Spool:
     def _open(self) -> tuple[Any, int]:
         found = segments(self.folder)
         base = found[-1][0] if found else self.end
-        if self.end - base >= self._segment_bytes:
+        # where entries are gone, positions and bytes agree no more: what follows goes into a file of its own
+        whole = not found or found[-1][1].stat().st_size == self.end - base
+        if not whole or self.end - base >= self._segment_bytes:
             base = self.end
-        file = open(self.folder / f"{base:020d}{_SUFFIX}", "ab", buffering=0)  # noqa: SIM115  kept open
+        file = open(self.folder / f"{base:020d}{SUFFIX}", "ab", buffering=0)  # noqa: SIM115  kept open
         _sync_folder(self.folder)  # else a power cut may take the file with all that was answered
         return file, base
 
@@ -208,10 +210,11 @@ class Spool:
 
     def _commit(self, together: list[tuple[bytes, Any, "Future[int]"]]) -> None:
         start = self.end
+        positions = [start]
+        for payload, _, _ in together:
+            positions.append(positions[-1] + framed_size(payload))
         frames = b"".join(
-            part
-            for payload, _, _ in together
-            for part in (_FRAME.pack(len(payload), zlib.crc32(payload)), payload)
+            framed(position, payload) for position, (payload, _, _) in zip(positions, together, strict=False)
         )
         try:
             if self._file.closed:
@@ -229,18 +232,13 @@ class Spool:
         if self.fault is not None:
             log.info("the spool can be written again")
             self.fault = None
-        at = start
-        positions = []
-        for payload, carried, _ in together:
-            end = at + _FRAME.size + len(payload)
+        for (at, end), (_, carried, _) in zip(itertools.pairwise(positions), together, strict=True):
             self._on_commit(at, end, carried)
-            positions.append(at)
-            at = end
         self._queued(-sum(len(payload) for payload, _, _ in together))
-        self.end = at
-        for (_, _, future), position in zip(together, positions, strict=True):
+        self.end = positions[-1]
+        for (_, _, future), position in zip(together, positions, strict=False):
             future.set_result(position)
-        if at - self._base >= self._segment_bytes:
+        if self.end - self._base >= self._segment_bytes:
             self._file.close()
             try:
                 self._file, self._base = self._open()
@@ -274,8 +272,8 @@ class Spool:
 def read_spool(folder: str | Path, from_position: int = 0) -> Iterator[SpoolEntry]:
     """The entries from a position on, to the end as it is now; another process may be appending.
 
-    A position that was deleted already begins with the first entry that is left. SpoolBroken names an entry
-    in the middle that does not fit its checksum, and where to resume; one at the very end is being written.
+    A position that was deleted already begins with the first entry that is left. SpoolBroken names what is gone
+    from the middle or does not fit its checksum, and where to resume; an entry at the very end is being written.
     """
     decoder = msgspec.msgpack.Decoder(Delivered)
     found = segments(Path(folder))
@@ -289,43 +287,48 @@ def read_spool(folder: str | Path, from_position: int = 0) -> Iterator[SpoolEntr
             continue
         with file:
             at = max(base, from_position)
-            file.seek(at - base)
-            while True:
-                payload = _next_payload(file)
-                if payload is None:
-                    if following is not None and at < following:
-                        raise _damaged(at, path, following)
-                    break
-                end = at + _FRAME.size + len(payload)
+            seek(file, base, at)
+            while (frame := next_frame(file)) is not None:
+                if frame.position < at:
+                    continue
+                if frame.position > at:
+                    raise _broken("entries are gone", at, frame.position, path)
                 try:
-                    delivered = decoder.decode(payload)
+                    delivered = decoder.decode(frame.payload)
                 except msgspec.DecodeError:
-                    raise _damaged(at, path, end) from None
-                yield SpoolEntry(at, end, delivered)
-                at = end
+                    raise _broken("an entry is damaged", at, frame.end, path) from None
+                yield SpoolEntry(at, frame.end, delivered)
+                at = frame.end
+            if following is not None and at < following:
+                raise _broken("entries are damaged or gone", at, following, path)
 
 
-def _next_payload(file: IO[bytes]) -> bytes | None:
-    """The payload of the frame that begins here; None if it is not whole."""
-    frame = file.read(_FRAME.size)
-    if len(frame) < _FRAME.size:
-        return None
-    length, checksum = _FRAME.unpack(frame)
-    if not 0 < length <= _LONGEST_ENTRY:  # a power cut may leave zeros, which would pass for an empty entry
-        return None
-    payload = file.read(length)
-    return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
-
-
-def _damaged(at: int, path: Path, resume_at: int) -> SpoolBroken:
-    broken = SpoolBroken(f"the entry at {at} is damaged", where=str(path), remedy="Is the disk sound?")
-    broken.resume_at = resume_at
+def _broken(what: str, begin: int, resume_at: int, path: Path) -> SpoolBroken:
+    broken = SpoolBroken(
+        f"{what}: {resume_at - begin} bytes at position {begin}", where=str(path), remedy="Is the disk sound?"
+    )
+    broken.begin, broken.resume_at = begin, resume_at
     return broken
 
 
-def segments(folder: Path) -> list[tuple[int, Path]]:
-    """The segments in order: position of the first byte, file."""
-    return sorted((int(path.name.removesuffix(_SUFFIX)), path) for path in folder.glob(f"*{_SUFFIX}"))
+def spool_name(folder: str | Path) -> str | None:
+    """Eight hexadecimal digits with which the id of all that was ever put into this spool begins; None: no spool."""
+    try:
+        return (Path(folder) / _NAME).read_text() or None
+    except FileNotFoundError:
+        return None
+
+
+def _give_name(folder: Path) -> str:
+    name = uuid.uuid4().hex[:8]
+    _write_whole(folder / _NAME, name)
+    return name
+
+
+def _write_whole(file: Path, text: str) -> None:
+    beside = file.with_suffix(".new")
+    beside.write_text(text)
+    beside.replace(file)
 
 
 def published_position(folder: str | Path) -> int:
@@ -343,9 +346,7 @@ def position_in(file: Path) -> int:
 
 def write_published_position(folder: str | Path, position: int) -> None:
     """Remember it. Losing the last ones means publishing some again, which changes nothing."""
-    beside = Path(folder) / f"{_POSITION}.new"
-    beside.write_text(str(position))
-    beside.replace(Path(folder) / _POSITION)
+    _write_whole(Path(folder) / _POSITION, str(position))
 
 
 def _mend(folder: Path) -> int:
@@ -354,11 +355,11 @@ def _mend(folder: Path) -> int:
     if not found:
         return published_position(folder)
     base, path = found[-1]
-    end = base
+    end, whole = base, 0
     with path.open("rb") as file:
-        while (payload := _next_payload(file)) is not None:
-            end += _FRAME.size + len(payload)
-    torn = path.stat().st_size - (end - base)
+        while (frame := next_frame(file)) is not None:
+            end, whole = frame.end, whole + framed_size(frame.payload)
+    torn = path.stat().st_size - whole
     if torn:
         beside = folder / f"{end:020d}{_TORN}"
         log.warning(
@@ -367,10 +368,11 @@ def _mend(folder: Path) -> int:
             beside.name,
         )
         with path.open("rb") as file:
-            file.seek(end - base)
+            file.seek(whole)
             beside.write_bytes(file.read())
-        os.truncate(path, end - base)
-    return end
+        os.truncate(path, whole)
+    # what was published was there: if it is gone, its place stays empty, so that it is missed
+    return max(end, published_position(folder))
 
 
 def _older(path: Path, seconds: float) -> bool:

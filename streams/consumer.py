@@ -26,7 +26,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.transports import TransportT
 
-from streams.offsets import Resumed, end_offsets, resumed
+from streams.offsets import end_offsets, resumed
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 class Consumer(driver.Consumer):
     """As Faust's, but acknowledges nothing out of turn and knows where partitions begin and end."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._said_lost: dict[TP, Resumed] = {}
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -84,20 +80,16 @@ class Consumer(driver.Consumer):
             if place.offset != at or not at:
                 await self._thread.seek_wait({driver.ensure_aiokafka_TP(tp): place.offset})
             read_on[tp] = place.offset
-            self._say_lost(tp, place)
+            if place.lost is not None:
+                log.error(
+                    "%s partition %d: the committed offset is out of range: %s; reading goes on from offset %d. "
+                    "What the warehouse lacks is published again from the spool by `desireline up`; elsewhere "
+                    "`desireline reconcile` names it",
+                    tp.topic, tp.partition, place.lost, place.offset,
+                )  # fmt: skip
+                # so that it is said once, and what is gone does not count as waiting
+                await self._thread.commit({tp: place.offset})
         return read_on
-
-    def _say_lost(self, tp: TP, place: Resumed) -> None:
-        if (
-            place.lost is not None and self._said_lost.get(tp) != place
-        ):  # partitions are sought more than once
-            self._said_lost[tp] = place
-            log.error(
-                "%s partition %d: the committed offset is out of range: %s; reading goes on from offset %d. "
-                "What the warehouse lacks is published again from the spool by `desireline up`; elsewhere "
-                "`desireline reconcile` names it",
-                tp.topic, tp.partition, place.lost, place.offset,
-            )  # fmt: skip
 
     async def _ends_near(self, committed: Mapping[TP, int | None]) -> Mapping[TP, int]:
         """Where those partitions end whose commit may lie beyond the end."""

@@ -230,13 +230,18 @@ def places_of(touchpoints: Iterable[JudgedTouchpoint]) -> Iterator[tuple[str, in
             yield "pain_points_1m", t.occurred_at // MINUTE_MS * MINUTE_S, day, t.id
 
 
+def phase_array(phases: Iterable[str]) -> str:
+    """SQL: the names of the phases, in the order of the journey model."""
+    return f"[{', '.join(format_str(phase) for phase in phases)}]"
+
+
 class Aggregates:
     """Announces, and recomputes, through one client. Not for several threads at once."""
 
     def __init__(self, client: Client, writer: Writer, phases: Sequence[str]) -> None:
         self._client = client
         self._writer = writer
-        self._phases = f"[{', '.join(format_str(phase) for phase in phases)}]"
+        self._phases = phase_array(phases)
 
     def announce(self, rows: Rows, token: str) -> Touched:
         """Write where these rows are about to stand. Before the rows; gives what to settle after them."""

@@ -148,6 +148,7 @@ class Unloadable(msgspec.Struct, frozen=True):
     what: str  # name of the table, or kind of the record
     content: bytes
     reason: str
+    raw_ref: str | None = None  # of a touchpoint
 
     def rejected(self, now: int) -> Rejected:
         """How it is shown among the rejected. `now`: UTC ms."""
@@ -159,6 +160,7 @@ class Unloadable(msgspec.Struct, frozen=True):
             detail=f"{self.what}: {self.reason}"[:2000],
             raw_base64=base64.b64encode(self.content).decode(),
             sha256=digest,
+            raw_ref=self.raw_ref,
         )
 
 
@@ -224,7 +226,8 @@ class Writer:
             self.insert(table, columns, token)
         except RowsRefused as refusal:
             if len(rows) == 1:
-                return [Unloadable(table.name, _json(rows[0]), refusal.reason)]
+                raw_ref = rows[0].touchpoint.raw_ref if isinstance(rows[0], JudgedTouchpoint) else None
+                return [Unloadable(table.name, _json(rows[0]), refusal.reason, raw_ref)]
             half = len(rows) // 2
             return self._insert_rows(table, columns_of, rows[:half], f"{token}<") + self._insert_rows(
                 table, columns_of, rows[half:], f"{token}>"

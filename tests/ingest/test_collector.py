@@ -18,7 +18,8 @@ import stripe
 
 from ingest.rejection import Rejection
 from ingest.routes import map_delivered
-from ingest.spool import read_spool, segments
+from ingest.segments import segments
+from ingest.spool import read_spool
 from models.journey_model import default_model
 from models.touchpoint import Record
 from tests.ingest.collector_process import SECRET, CollectorProcess

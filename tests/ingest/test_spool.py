@@ -14,15 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import spool as spools
+from ingest.segments import segments
 from ingest.spool import (
     Delivered,
     Spool,
     SpoolBroken,
+    SpoolEntry,
     SpoolFull,
     SpoolTaken,
     published_position,
     read_spool,
-    segments,
+    spool_name,
     write_published_position,
 )
 
@@ -167,6 +169,75 @@ def test_damage_in_the_middle_is_said_with_where_to_go_on(tmp_path: Path) -> Non
         bodies(tmp_path)
     assert broken.value.resume_at == segments(tmp_path)[1][0]
     assert bodies(tmp_path, broken.value.resume_at)
+
+
+def cut_out(folder: Path, entry: SpoolEntry) -> None:
+    """Take an entry out of its segment, and close the gap."""
+    base, path = next(one for one in reversed(segments(folder)) if one[0] <= entry.position)
+    content = path.read_bytes()
+    path.write_bytes(content[: entry.position - base] + content[entry.end - base :])
+
+
+def told(folder: Path, start: int = 0) -> tuple[list[bytes], list[tuple[int | None, int | None]]]:
+    """All that can be read, and what is told to be gone, from where to where."""
+    read: list[bytes] = []
+    gone: list[tuple[int | None, int | None]] = []
+    while True:
+        broken = None
+        try:
+            for entry in read_spool(folder, start):
+                read.append(entry.delivered.body)
+        except SpoolBroken as error:
+            broken = error
+        if broken is None:
+            return read, gone
+        gone.append((broken.begin, broken.resume_at))
+        assert broken.resume_at is not None
+        start = broken.resume_at
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 10])
+def test_an_entry_that_is_gone_is_said_and_what_follows_it_is_read(tmp_path: Path, number: int) -> None:
+    spool = Spool(tmp_path, limit_bytes=LIMIT, segment_bytes=500)
+    sent = [b"%02d" % number * 30 for number in range(12)]
+    for content in sent:
+        append(spool, content)
+    spool.close()
+    entries = list(read_spool(tmp_path))
+    cut_out(tmp_path, entries[number])
+    left = sent[:number] + sent[number + 1 :]
+    gone = [(entries[number].position, entries[number].end)]
+    assert told(tmp_path) == (left, gone)
+    again = Spool(tmp_path, limit_bytes=LIMIT, segment_bytes=500)
+    assert append(again, b"next") == [entries[-1].end]
+    again.close()
+    assert told(tmp_path) == ([*left, b"next"], gone)
+    # wherever one begins behind it, nothing is gone
+    for place in range(number + 1, 12):
+        assert told(tmp_path, entries[place].position) == ([*sent[place:], b"next"], [])
+
+
+def test_a_published_end_that_is_gone_leaves_its_place_empty(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, limit_bytes=LIMIT)
+    append(spool, b"first", b"second")
+    spool.close()
+    write_published_position(tmp_path, spool.end)
+    [first, second] = read_spool(tmp_path)
+    os.truncate(last(tmp_path), first.end)
+    again = Spool(tmp_path, limit_bytes=LIMIT)
+    assert append(again, b"third") == [second.end]
+    again.close()
+    assert told(tmp_path) == ([b"first", b"third"], [(second.position, second.end)])
+
+
+def test_a_spool_keeps_its_name(tmp_path: Path) -> None:
+    assert spool_name(tmp_path) is None
+    names = set()
+    for _ in range(2):
+        spool = Spool(tmp_path, limit_bytes=LIMIT)
+        names.add(spool.name)
+        spool.close()
+    assert names == {spool_name(tmp_path)}
 
 
 def test_a_full_disk_is_said_and_nothing_of_it_is_answered_or_read(

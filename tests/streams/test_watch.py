@@ -142,6 +142,7 @@ def test_records_deleted_below_the_committed_offset_are_said_and_reading_goes_on
         "ERROR touchpoints.web partition 0: the committed offset is out of range: offsets 1 to 2 were deleted"
         in (pipeline.log_of(worker))
     )
+    assert pipeline.log_of(worker).count("is out of range") == 1
     left = [touchpoints[0], *touchpoints[DELETED_BEFORE:]]
     assert pipeline.standing() == wanted(left, end, MODEL)
     publish(pipeline, touchpoints[1:DELETED_BEFORE])  # as the republisher does
