@@ -56,7 +56,7 @@ class Worker:
         if self.failure is None:
             self.failure = error
             log.error("the worker stops: %s", error)
-            end_for_sure()
+            end_for_sure(error)
             await self.app.crash(error)
 
     def _add_watch(self) -> None:
@@ -87,11 +87,17 @@ def run_worker(config: WorkerConfig) -> int:
     # the state is millions of objects; by default half the time went into looking through them
     gc.set_threshold(100_000, 50, 20)
     runner = faust.Worker(worker.app, loglevel=None, redirect_stdouts=False, override_logging=False)
+    code = 0
     try:
         runner.execute_from_commandline()
     except SystemExit as ended:
-        return int(ended.code or 0) if worker.failure is None else 1
-    return 0 if worker.failure is None else 1
+        code = int(ended.code or 0)
+    if worker.failure is None:
+        return code
+    log.info(
+        "the worker ended: %s", worker.failure
+    )  # Faust said much since; a supervisor shows the last line
+    return 1
 
 
 def _faust_app(config: WorkerConfig) -> App:

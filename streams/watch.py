@@ -94,14 +94,14 @@ async def check_gap(bootstrap_servers: str, topic: str, partition: int, expected
         )
 
 
-def end_for_sure() -> None:
-    """Be gone within seconds also where stopping hangs, as it does on a commit that never returns.
+def end_for_sure(error: BaseException) -> None:
+    """After this error be gone within seconds also where stopping hangs, as it does on a commit that never returns.
 
     What was not committed is read again, as after any other death.
     """
 
     def end() -> None:
-        log.error("the worker does not stop by itself, and is ended")
+        log.error("the worker does not stop by itself, and is ended: %s", error)
         os._exit(1)
 
     timer = threading.Timer(_ENDS_WITHIN_S, end)
