@@ -229,10 +229,9 @@ class Balance:
             return f"{accepted:,} accepted, {rejected:,} rejected; it does not add up: {wrong}"
         again = int(counts[["duplicate", "updated", "conflicting"]].to_numpy().sum())
         loaded = int(counts["loaded"].sum())
-        return (
-            f"{accepted:,} accepted = {loaded:,} loaded + {again:,} sent again"
-            f" + {accepted - loaded - again:,} rejected later; {rejected:,} rejected in all: it adds up"
-        )
+        became = [(loaded, "loaded"), (again, "sent again"), (accepted - loaded - again, "rejected later")]
+        parts = " + ".join(f"{count:,} {how}" for count, how in became if count or how == "loaded")
+        return f"{accepted:,} accepted = {parts}; {rejected:,} rejected: it adds up"
 
     def as_record(self, listed: int) -> dict[str, Any]:
         """For JSON, as docs/operating.md says; of the differences the first `listed`."""

@@ -144,7 +144,9 @@ class _Comparison:
         extra: set[str] = set()
         for ids in loaded.of_spool(self._client, name, self._since):
             hashes = np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids))
-            extra.update(ids[place] for place in np.flatnonzero(~np.isin(hashes, known, assume_unique=False)))
+            extra.update(ids[place] for place in np.flatnonzero(~np.isin(hashes, known)))
+            if len(extra) > _WAITING_AT_MOST:  # were the spool emptied, each row would be
+                break
         if extra:  # accepted since it was read
             for batch in spooled.batches(self._config, self._end, gaps=[]):
                 extra.difference_update(element.id for element in batch.elements)

@@ -23,6 +23,7 @@ from tests.histories import households
 from warehouse import connect, schema
 from warehouse.connection import client
 from warehouse.loading import Group, Loading
+from warehouse.writer import Unloadable
 
 AT = 1_793_000_000_000
 MINUTE_MS = 60_000
@@ -58,11 +59,17 @@ class Door:
         received_at = AT + 86_400_000 + self._bodies * 1000
         self._spool.append(Delivered(id, received_at, "touchpoints", "crm", {}, body)).result(10)
 
-    def load(self, *others: Element) -> None:
-        """All that was put, as the workers do; and what came from elsewhere."""
+    def load(self, *others: Element, refused: str = "") -> None:
+        """All that was put, as the workers do; and what came from elsewhere. `refused`: an event no table takes."""
         config = CollectorConfig(spool_dir=str(self.folder), bootstrap_servers="", model=MODEL)
         batches = list(spooled.batches(config, 0))
         elements = [element for batch in batches for element in batch.elements] + list(others)
+        for element in [one for one in elements if getattr(one, "source_event_id", None) == refused]:
+            elements.remove(element)
+            unloadable = Unloadable(
+                "touchpoint_rows", msgspec.json.encode(element), "too large", element.raw_ref
+            )  # type: ignore[union-attr]
+            self._loading.write(Group([("rejection", msgspec.json.encode(unloadable.rejected(AT)))]), AT)
         records = [
             ("facts", msgspec.msgpack.encode(verdicts(household, 0, MODEL)))
             for household in households(elements)
@@ -132,9 +139,7 @@ def test_everything_is_counted_by_what_became_of_it(day: Door) -> None:
     ]
     [rejected] = balance.as_record(0)["rejected"]
     assert (rejected["reason"], rejected["rejected"], rejected["missing"]) == ("missing_identity", 1, 0)
-    assert balance.sentence == (
-        "13 accepted = 10 loaded + 3 sent again + 0 rejected later; 1 rejected in all: it adds up"
-    )
+    assert balance.sentence == "13 accepted = 10 loaded + 3 sent again; 1 rejected: it adds up"
 
 
 def test_the_json_is_whole_and_can_be_written(day: Door) -> None:
@@ -236,6 +241,18 @@ def test_a_lost_end_of_the_spool_is_missed_if_it_was_published(day: Door) -> Non
     write_published_position(day.folder, entry.end)
     cut_out(day.folder, 3)
     assert ("spool_gap", f"{entry.position}-{entry.end}") in day.differences()
+
+
+def test_what_was_accepted_and_no_table_takes_is_rejected_with_its_reason(door: Door) -> None:
+    door.put(said(0), said(1), said(2))
+    door.load(refused="e1")
+    balance = door.reconcile()
+    assert balance.holds
+    record = balance.as_record(0)
+    [counts] = record["counts"]
+    assert [counts[name] for name in ("accepted", "rejected", "loaded", "missing")] == [3, 1, 2, 0]
+    assert [(row["reason"], row["rejected"]) for row in record["rejected"]] == [("unloadable", 1)]
+    assert balance.sentence == "3 accepted = 2 loaded + 1 rejected later; 1 rejected: it adds up"
 
 
 def test_touchpoints_of_foreign_producers_and_of_other_spools_are_counted_apart(
