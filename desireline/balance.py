@@ -188,7 +188,8 @@ class Balance:
     @property
     def counts(self) -> pd.DataFrame:
         """One row per source, channel and kind of element; `stitched` is null for what is no touchpoint."""
-        return pd.DataFrame(list(self._rows()), columns=list(_COUNTS))
+        counts = pd.DataFrame(list(self._rows()), columns=list(_COUNTS))
+        return counts.astype({"stitched": "Int64"})  # whole numbers beside nulls
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for place in sorted(self._accepted):

@@ -62,7 +62,7 @@ def reconcile(
     if format is Format.json:
         print(render.as_json(balance.as_record(list_differences)), end="")
     elif format is Format.csv:
-        show(balance.counts, format)
+        show(balance.counts.astype({"stitched": "string"}), format)  # else a null makes fractions of them
     else:
         _show_balance(balance, list_differences)
     if not balance.holds:

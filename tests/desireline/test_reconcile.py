@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
@@ -137,6 +138,7 @@ def test_everything_is_counted_by_what_became_of_it(day: Door) -> None:
         1,
         None,
     ]
+    assert balance.counts["stitched"].tolist() == [pd.NA, 9]
     [rejected] = balance.as_record(0)["rejected"]
     assert (rejected["reason"], rejected["rejected"], rejected["missing"]) == ("missing_identity", 1, 0)
     assert balance.sentence == "13 accepted = 10 loaded + 3 sent again; 1 rejected: it adds up"
