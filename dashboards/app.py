@@ -5,7 +5,7 @@ at `/docs`.
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
+from threading import Condition
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -34,8 +34,8 @@ def create_app(config: DashboardsConfig) -> FastAPI:
     )
     api.add_routes(server, engine, config.model)
 
-    # one answer for all who look at the same map at the same time
-    @cached(TTLCache(maxsize=64, ttl=config.refresh_interval_ms / 1000 / 2), lock=Lock())
+    # one answer for all who look at the same map at the same time; who comes meanwhile waits for it, too
+    @cached(TTLCache(maxsize=64, ttl=config.refresh_interval_ms / 1000 / 2), condition=Condition())
     def map_of(state: MapState) -> JourneyMap:
         return journey_map(engine, config.model, since=state.since(datetime.now(UTC)), persona=state.persona)
 
@@ -47,6 +47,8 @@ def create_app(config: DashboardsConfig) -> FastAPI:
         assets_folder=str(Path(__file__).parent / "assets"),
         suppress_callback_exceptions=True,
     )
+    # no callback of ours is asked over a WebSocket; offered one, every browser would knock on it for ever
+    pages.backend.websocket_capability = False
     pages.layout = dmc.MantineProvider(
         theme={"primaryColor": "teal", "fontFamily": "Inter, system-ui, 'Segoe UI', Roboto, sans-serif"},
         children=[dcc.Location(id="url", refresh=False), html.Div(id="page")],
@@ -67,6 +69,8 @@ def create_app(config: DashboardsConfig) -> FastAPI:
         Input("period", "value"),
         Input("persona", "value"),
         Input("refresh", "n_intervals"),
+        # asked again before it has answered, the browser would drop the answer: a slow one was never shown
+        running=[(Output("refresh", "disabled"), True, False)],
     )
     def refresh(period: str, persona: str | None, _intervals: int | None) -> Any:
         state = MapState(period=period, persona=persona)

@@ -2,6 +2,7 @@
 stop.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +20,8 @@ CHANNEL_ORDER = ("web", "chat", "voice", "billing")
 
 @dataclass(frozen=True)
 class JourneyMap:
-    """One map; every frame has a row per phase and what its name says.
+    """One map; every frame has a row per phase and what its name says; `touchpoints` and `phases` are in the
+    model's order of phases.
 
     `touchpoints`: phase, channel, type, touchpoints, customers, emotion (mean, −1…1), emotion_p10,
     emotion_p90, place (mean place in the journey, from 1), moment_of_truth.
@@ -94,13 +96,21 @@ def journey_map(
     journeys = ask(connection, text(_JOURNEYS.format(where=period.sql("started_at"))), period.binds())
     return JourneyMap(
         phase_names=tuple(model.phases),
-        touchpoints=pd.DataFrame(touchpoints),
+        touchpoints=_in_order(pd.DataFrame(touchpoints), model.phases),
         pain_points=pd.DataFrame(ask(connection, _pain_points(period))),
         delights=pd.DataFrame(ask(connection, _delights(period))),
-        phases=_joined(phases, drop_offs),
+        phases=_in_order(_joined(phases, drop_offs), model.phases),
         totals=pd.concat([pd.DataFrame(totals), pd.DataFrame(journeys)], axis=1),
         open_alerts=pd.DataFrame(alerts(connection, open_only=True)),
         watermark=touchpoints.watermark,
+    )
+
+
+def _in_order(frame: pd.DataFrame, phases: Sequence[str]) -> pd.DataFrame:
+    """The rows of each phase together, in the model's order of the phases."""
+    place = {phase: number for number, phase in enumerate(phases)}
+    return frame.sort_values(
+        "phase", key=lambda names: names.map(place).fillna(len(place)), kind="stable", ignore_index=True
     )
 
 

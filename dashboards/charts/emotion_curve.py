@@ -118,7 +118,7 @@ def _curve(points: pd.DataFrame) -> go.Scatter:
 
 
 def _beside(weights: Sequence[float]) -> list[str]:
-    """Where each label stands: outside the bend of the curve, and never on the label before it."""
+    """Where each label stands: outside the bend of the curve, never on the label before it or cut off."""
     sides: list[str] = []
     for k, weight in enumerate(weights):
         before = weights[k - 1] if k else weight
@@ -128,4 +128,6 @@ def _beside(weights: Sequence[float]) -> list[str]:
         if k and side == sides[-1] and abs(weight - before) < _LABEL_HEIGHT:
             side = "bottom" if side == "top" else "top"
         sides.append(side)
-    return [f"{side} center" for side in sides]
+    # the first and the last stand at the edge of the drawing
+    along = ["right", *["center"] * (len(sides) - 2), "left"] if len(sides) > 1 else ["center"]
+    return [f"{side} {place}" for side, place in zip(sides, along, strict=True)]

@@ -15,38 +15,14 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from dashboards.app import create_app
 from dashboards.config import DashboardsConfig
-from ingest.mapped import Delivery
-from ingest.simulation.world import STRIPE
-from ingest.simulator import arrivals, past_traffic
-from ingest.sources import segment, stripe
-from models.household import verdicts
 from models.journey_model import default_model
-from models.touchpoint import Clock, Element
-from tests.histories import households
+from tests.simulated import simulated
 from warehouse.connection import client
 from warehouse.embedded import EmbeddedWarehouse
 from warehouse.migrations import migrate
-from warehouse.writer import Rows, Writer
+from warehouse.writer import Writer
 
-NOW = 1_772_000_000_000  # 2026-02-25
 MODEL = default_model()
-
-
-def simulated(customers: int, seed: int) -> Rows:
-    """What is said of six simulated weeks, worked out in one go."""
-    elements: list[Element] = []
-    for number, sent in enumerate(arrivals(past_traffic(customers, now=NOW, seed=seed))):
-        delivery = Delivery(source_instance="shop", received_at=NOW, raw_ref=f"spool:{number}", model=MODEL)
-        mapped = (
-            stripe.map_event(sent.call, delivery)
-            if sent.door == STRIPE
-            else segment.map_batch({"batch": [sent.call]}, delivery)
-        )
-        elements += [record for record in mapped.records if not isinstance(record, Clock)]
-    rows = Rows(watermarks={0: NOW})
-    for household in households(elements):
-        rows.add(verdicts(household, NOW, MODEL))
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +86,7 @@ def test_the_map_shows_every_phase_channel_and_number_of_the_api(page: Page, url
         ["Web", "Chat", "Voice", "Billing"]
     )
     said = httpx.get(f"{url}/api/map").json()
+    assert [row["phase"] for row in said["phases"]] == list(MODEL.phases)
     total = said["totals"][0]
     expect(page.locator("#tile-touchpoints")).to_have_text(f"{total['touchpoints']:,}")
     expect(page.locator("#tile-customers")).to_have_text(f"{total['customers']:,}")
@@ -152,6 +129,43 @@ def test_choosing_a_period_changes_the_numbers_and_the_url(page: Page, url: str)
     page.locator("#period").get_by_text("24 hours").click()
     expect(page.get_by_text("No touchpoints in this period")).to_be_visible()
     expect(page).to_have_url(re.compile("period=24h"))
+
+
+def test_an_answer_that_takes_longer_than_the_refresh_interval_is_shown(page: Page) -> None:
+    with EmbeddedWarehouse() as warehouse:
+        migrate(warehouse.url)
+        Writer(client(warehouse.url)).write(simulated(5, seed=1), "first")
+        app = create_app(DashboardsConfig(warehouse_url=warehouse.url, model=MODEL, refresh_interval_ms=5))
+        with _served(app) as base:
+            page.goto(f"{base}/?period=all")
+            expect(page.locator("#tile-touchpoints")).to_be_visible(timeout=60_000)
+
+
+def test_a_browser_finds_nothing_to_complain_about(page: Page, url: str) -> None:
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{url}/?period=all")
+    expect(page.locator("#emotion-curve .scatterlayer .point").first).to_be_visible(timeout=60_000)
+    assert complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 420])
+def test_no_two_words_of_a_heading_stand_on_each_other_and_the_page_is_as_wide_as_the_window(
+    page: Page, url: str, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{url}/?period=all")
+    expect(page.locator(".phase-head").first).to_be_visible(timeout=60_000)
+    overlapping = page.locator(".phase-head").evaluate_all(
+        """heads => heads.filter(head => {
+            const boxes = [...head.children].map(child => child.getBoundingClientRect())
+            return boxes.some((a, n) => boxes.slice(n + 1).some(b =>
+                a.left < b.right && b.left < a.right && a.top + 1 < b.bottom && b.top + 1 < a.bottom))
+        }).length"""
+    )
+    assert overlapping == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_numbers_refresh_by_themselves(page: Page, browser: Browser) -> None:
