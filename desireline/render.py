@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import msgspec
 from rich import box, filesize
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 WIDTH = 100
 _WIDEST = 1_000
 _WORD = 24  # a longer word may be broken
+_BROKEN_WORD = 8  # where there is little room, any longer word may be
 _COLUMN = 60  # longer texts go on in the next line
 _DURATIONS = ("_s", "_ms")
 
@@ -42,7 +44,7 @@ def show(
 
     JSON is an array of objects, one per row, keys in the order of the columns; instants are ISO 8601 in UTC,
     numbers numbers, missing values null. CSV is the same with a header line, lists as JSON. A table is for
-    people: rates in per cent, durations in their nearest unit.
+    people: rates in per cent, durations in their nearest unit, and the watermark up to which it is true.
     """
     out = to or sys.stdout
     if format is Format.json:
@@ -51,7 +53,11 @@ def show(
         answer.map(_field).to_csv(out, index=False, lineterminator="\n")
     else:
         shown = table(answer, title=title, hidden=hidden)
-        console(out, needed=Console(width=_WIDEST).measure(shown).maximum).print(shown)
+        page = console(out, needed=Console(width=_WIDEST).measure(shown).maximum)
+        _fit(shown, page.width)
+        page.print(shown, crop=False)
+        if watermark := getattr(answer, "watermark", None):
+            page.print(f"true until {cell('', watermark)} UTC", style="dim")
 
 
 def show_record(record: Mapping[str, Any], format: Format, *, title: str | None = None) -> None:
@@ -116,7 +122,7 @@ def table(answer: "pd.DataFrame", *, title: str | None = None, hidden: Collectio
             "\n".join(textwrap.wrap(header, max(widest, *map(len, header.split())))),
             justify="right" if right else "left",
             no_wrap=right,
-            min_width=min(longest_word, _WORD),
+            min_width=max(longest_word, widest) if right else min(longest_word, _WORD),
             max_width=_COLUMN,
             overflow="fold",
             vertical="top",
@@ -126,6 +132,24 @@ def table(answer: "pd.DataFrame", *, title: str | None = None, hidden: Collectio
     if answer.empty:
         made.caption = "nothing"
     return made
+
+
+def _fit(shown: Table, width: int) -> None:
+    """Draw a table closer together until it fits; numbers are never cut, a terminal wraps them if it must."""
+    if _drawn(shown, width) > width:
+        shown.padding = (0, 0)
+    longest = _WORD
+    while _drawn(shown, width) > width and longest > _BROKEN_WORD:
+        longest -= 1
+        for column in shown.columns:
+            if not column.no_wrap:
+                column.min_width = min(column.min_width or 0, longest)
+
+
+def _drawn(shown: Table, width: int) -> int:
+    """How wide it is drawn where so much is asked for: minimal widths of columns may make it wider."""
+    page = Console(width=width)
+    return max(Segment.get_line_length(line) for line in Segment.split_lines(page.render(shown)))
 
 
 def cell(name: str, value: Any) -> str:

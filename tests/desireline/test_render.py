@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from desireline.render import Format, cell, duration, show
+from warehouse.answer import answer
 
 ANSWER = pd.DataFrame(
     {
@@ -63,6 +65,31 @@ def test_in_a_narrow_terminal_lines_break_between_words(monkeypatch: pytest.Monk
     )
     lines = shown(answer, Format.table).splitlines()
     assert any("2026-11-02" in line and "call_answered" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_terminal_that_is_too_narrow_loses_no_column(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    numbers = {name: [1_234] for name in ("entered", "forward", "back", "lost", "open")}
+    answer = pd.DataFrame(
+        {"campaign": ["newsletter-march"], "phase": ["Consideration"], **numbers, "rate": [0.5]}
+        | {"lo": [0.45], "hi": [0.55], "converted": [97]}
+    )
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown(answer, Format.table))
+    assert "converted" in text
+    assert "97" in text
+    assert "45.0% – 55.0%" in text
+    if width == 100:
+        assert "newsletter-march" in text
+        assert max(map(len, text.splitlines())) <= width
+
+
+def test_a_table_says_up_to_when_it_is_true() -> None:
+    known = answer(ANSWER, "select 1", datetime(2026, 11, 2, 13, tzinfo=UTC))
+    assert shown(known, Format.table).endswith("true until 2026-11-02 13:00:00 UTC\n")
+    assert len(json.loads(shown(known, Format.json))) == len(ANSWER)
+    assert "true until" not in shown(answer(ANSWER, "select 1", None), Format.table)
 
 
 @pytest.mark.parametrize("format", Format)
