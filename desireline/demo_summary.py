@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich import box
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 FUNNEL = ("product_view", "add_to_cart", "checkout_started", "purchase")
 WITHIN = "7d"
 _BAR = 32
+_BESIDE_BAR = 68  # what the other columns of the funnel take
 _MOST = 5  # rows of a table
 
 
@@ -88,7 +90,7 @@ def show(console: Console, connection: "Engine", facts: Facts) -> None:
     for part in (
         _totals(connection, facts),
         _proof(facts.finding),
-        _funnel(connection),
+        _funnel(connection, bar_width=max(6, min(_BAR, console.width - _BESIDE_BAR))),
         _conversion(connection),
         _losses(connection),
         Panel(Text(facts.alert.message), title="[bold red]alert[/]", title_align="left", border_style="red"),
@@ -153,7 +155,7 @@ def _proof(finding: Finding) -> RenderableType:
     return text
 
 
-def _funnel(connection: "Engine") -> RenderableType:
+def _funnel(connection: "Engine", *, bar_width: int) -> RenderableType:
     from warehouse import funnels
 
     rows = records(funnels.funnel(connection, list(FUNNEL), within=WITHIN))
@@ -163,13 +165,13 @@ def _funnel(connection: "Engine") -> RenderableType:
         "Funnel", f"customers in this order within {WITHIN}; shares are of those whose {WITHIN} are over"
     )
     table.add_column("step", no_wrap=True)
-    table.add_column("", width=_BAR)
+    table.add_column("", width=bar_width)
     for name in ("customers", "of those before", "after (median)"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             str(row["name"]),
-            _bar(row["count"], rows[0]["count"], _BAR, "blue"),
+            _bar(row["count"], rows[0]["count"], bar_width, "blue"),
             f"{row['count']:,}",
             "" if row["step"] == 1 else _rate(row["rate_from_previous"]),
             "" if row["median_s"] is None else duration(row["median_s"]),
@@ -213,7 +215,7 @@ def _losses(connection: "Engine") -> RenderableType:
     left = _table("Top drop-offs", "where journeys fall silent")
     left.add_column("phase, after", no_wrap=True)
     left.add_column("journeys", justify="right", no_wrap=True)
-    left.add_column("", width=6)
+    left.add_column("", min_width=6, no_wrap=True)
     for row in stops:
         place = Text(row["phase"]).append(f", {row['type']}", style="dim")
         left.add_row(
@@ -221,14 +223,12 @@ def _losses(connection: "Engine") -> RenderableType:
         )
     right = _table("Top pain points", "by how much they hurt")
     right.add_column("kind, phase (channel)", no_wrap=True)
-    right.add_column("times", justify="right")
-    right.add_column("", width=6)
+    right.add_column("times", justify="right", no_wrap=True)
+    right.add_column("", min_width=6, no_wrap=True)
     for row in pains:
         place = Text(row["kind"]).append(f", {row['phase']} ({row['channel']})", style="dim")
         right.add_row(place, f"{row['pain_points']:,}", _bar(row["hurt"], pains[0]["hurt"], 6, "red"))
-    beside = Table.grid(padding=(0, 3))
-    beside.add_row(left, right)
-    return beside
+    return Columns((left, right), padding=(0, 3))  # one below the other where both do not fit
 
 
 def _where(facts: Facts) -> RenderableType:
