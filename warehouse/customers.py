@@ -26,7 +26,7 @@ def customer(connection: Engine, identifier: str) -> Answer:
             t.type,
             t.phase,
             t.phase_move,
-            func.round(t.weight, 2).label("emotion"),
+            func.round(func.toFloat64(t.weight), 2).label("emotion"),
             t.pain_kinds.label("pain_points"),
             t.delight_kinds.label("delights"),
             literal_column("arrayMap((k, o) -> concat(k, ' ', o), attempt_kinds, attempt_outcomes)").label(
@@ -42,13 +42,16 @@ def customer(connection: Engine, identifier: str) -> Answer:
 
 
 def identifiers(connection: Engine, identifier: str) -> Answer:
-    """Everything the same customer goes by. Columns: identifier, first_linked_at (NaT: never linked),
-    household_id.
+    """Everything the same customer goes by, the strongest first. Columns: identifier, first_linked_at (NaT:
+    never linked), household_id.
     """
     i = views.identities.c
     owner = customer_of(connection, identifier)
     question = select(i.identifier, i.first_linked_at, i.household_id).where(i.customer_id == owner)
-    return ask(connection, question.order_by(i.identifier))
+    found = ask(connection, question.order_by(i.identifier))
+    rank = IdentifierOrder().rank
+    ordered = found.sort_values("identifier", key=lambda names: names.map(rank), ignore_index=True)
+    return answer(ordered, found.sql(), found.watermark)
 
 
 def journeys(connection: Engine, identifier: str) -> Answer:

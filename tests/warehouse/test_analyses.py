@@ -10,6 +10,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from sqlalchemy import Engine, text
 
+from models.identifier import IdentifierOrder
 from models.journey_model import default_model
 from tests.warehouse.stories import (
     EPOCH_MS,
@@ -291,7 +292,10 @@ def test_a_customer_is_found_by_any_identifier(asked: Engine, emptied: Client, i
     assert rows(story, "type", "channel") == [
         ("view", "web"), ("call_queued", "voice"), ("login", "web"), ("login", "web"),
     ]  # fmt: skip
-    assert len(customers.identifiers(asked, identifier)) == 4
+    names = list(customers.identifiers(asked, identifier)["identifier"])
+    assert len(names) == 4
+    assert names == sorted(names, key=IdentifierOrder().rank)
+    assert story["emotion"].tolist() == [round(emotion, 2) for emotion in story["emotion"]]
     assert rows(customers.journeys(asked, identifier), "touchpoints") == [(4,)]
 
 
