@@ -273,7 +273,9 @@ def _odds(probability: float) -> str:
     """A probability as a person on call reads it."""
     if probability <= 1e-12:
         return "By luck this is less likely than 1 in a million million."
-    return f"By luck this is 1 in {round(1 / probability):,}."
+    return (
+        f"By luck this is 1 in {float(f'{1 / probability:.2g}'):,.0f}."  # more digits would promise too much
+    )
 
 
 class Abandonment(msgspec.Struct, array_like=True):

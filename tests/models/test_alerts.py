@@ -1,6 +1,7 @@
 """Alerts on abandonment: the tail, when one opens, when it resolves, and how rarely one is false."""
 
 import random
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -69,6 +70,7 @@ def test_a_jam_is_told_in_its_second_minute_and_once():
     assert alert.observed_rate == pytest.approx(10 / 12)
     assert alert.probability < RULES.threshold
     assert "10 of the 12 attempts that ended in the last 2 minutes were abandoned (83%" in alert.message
+    assert re.search(r"By luck this is 1 in [1-9],?\d[0,]*\.$", alert.message), alert.message
 
 
 def test_few_attempts_open_nothing_however_they_end():
