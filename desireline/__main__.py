@@ -10,10 +10,13 @@ def main() -> int:
     if taken := neighbours.strangers():
         print(f"desireline: {taken}", file=sys.stderr)
         return 1
-    # only now: what follows imports the packages that were just looked at
-    from desireline.cli.app import run
+    try:
+        # only now: what follows imports the packages that were just looked at
+        from desireline.cli.app import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # Ctrl-C while it is still being read
+        return 130
 
 
 if __name__ == "__main__":

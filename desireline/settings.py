@@ -213,7 +213,7 @@ def read(*, config: str | None = None, environment: Mapping[str, str] = os.envir
         if variable not in known:
             raise SettingsError(
                 f'there is no setting "{variable}"',
-                remedy=_guess(variable, list(known)) or "`desireline settings` lists them all.",
+                remedy=_guess(variable, list(known), PREFIX) or "`desireline settings` lists them all.",
             )
         field = known[variable]
         values[field.name], where[field.name] = _parsed(field, text, variable), variable
@@ -278,9 +278,10 @@ def _file(path: str, named_by: str) -> dict[str, Any]:
     return table
 
 
-def _guess(name: str, known: list[str]) -> str | None:
-    near = get_close_matches(name, known, n=1)
-    return f'Did you mean "{near[0]}"?' if near else None
+def _guess(name: str, known: list[str], prefix: str = "") -> str | None:
+    """What was meant; the `prefix` that all share makes none of them likelier."""
+    near = get_close_matches(name.removeprefix(prefix), [each.removeprefix(prefix) for each in known], n=1)
+    return f'Did you mean "{prefix}{near[0]}"?' if near else None
 
 
 def _parsed(field: _Field, text: str, variable: str) -> Any:

@@ -30,11 +30,18 @@ def instant(value: object, field: str) -> int:
     raise NotTaken("bad_timestamp", f"{field} is {shown}; write RFC 3339, e.g. 2026-03-05T09:30:00Z")
 
 
+def _said(at: int) -> str:
+    try:
+        return (_EPOCH + at * _MILLISECOND).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except OverflowError:
+        return f"{at} ms after 1970"
+
+
 def in_range(at: int, received_at: int, field: str) -> int:
     """`at` if it can be true. NotTaken `timestamp_out_of_range` before 2000 or over a day ahead of us."""
     if at < EARLIEST_AT or at > received_at + MOST_AHEAD_MS:
         raise NotTaken(
             "timestamp_out_of_range",
-            f"{field} {at} ms lies before 2000 or more than 24 h ahead of {received_at} ms",
+            f"{field} is {_said(at)}; between 2000 and 24 h ahead of {_said(received_at)} is taken",
         )
     return at

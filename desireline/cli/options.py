@@ -22,11 +22,11 @@ Formatted = Annotated[Format, typer.Option("--format", help="How the answer is w
 def parse_instant(text: str) -> datetime:
     """A day (`2026-11-02`), an instant (`2026-11-02T13:00`), or so long ago (`7d`, `12h`, `30m`), in UTC."""
     units = {"d": "days", "h": "hours", "m": "minutes", "w": "weeks"}
-    if text[:-1].isdigit() and text[-1] in units:
-        return datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
     try:
+        if text[:-1].isdigit() and text[-1] in units:
+            return datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
         at = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise typer.BadParameter(f'"{text}" is no time; write 2026-11-02, 2026-11-02T13:00 or 7d') from None
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 

@@ -22,8 +22,15 @@ def list_rejected(
     format: Formatted = Format.table,
 ) -> None:
     """What was refused, the latest first."""
+    from ingest.rejection import REASONS
     from warehouse import rejected
+    from warehouse.writer import CONFLICTING_DUPLICATE
 
+    known = (*REASONS, CONFLICTING_DUPLICATE)
+    if reason is not None and reason not in known:
+        raise DesirelineError(
+            f'reason "{reason}" is not known', remedy=f"The reasons are {', '.join(known)}."
+        )
     with asking(settings(), data) as connection:
         show(
             rejected.rejected(connection, reason=reason, limit=limit, since=since, until=until),

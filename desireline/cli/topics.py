@@ -3,6 +3,7 @@
 import typer
 
 from desireline.cli.options import Data, Formatted, settings
+from desireline.errors import UpError
 from desireline.render import Format, console, show
 from desireline.running import DataFolder
 from desireline.settings import Settings
@@ -42,8 +43,14 @@ def status(data: Data = None, format: Formatted = Format.table) -> None:
 
 
 def bootstrap_servers(read: Settings, data: Data = None) -> str:
-    """The broker of a running `up`, else the one that is set."""
-    running = DataFolder((data or read.data).expanduser().absolute()).alive()
+    """The broker of a running `up`, else the one that is set. UpError if none runs on the `data` given."""
+    folder = DataFolder((data or read.data).expanduser().absolute())
+    running = folder.alive()
+    if data and not running:
+        raise UpError(
+            f'no `desireline up` runs on "{folder.path}"',
+            remedy="Its broker lives only as long as it does. Without --data, DESIRELINE_BOOTSTRAP_SERVERS is asked.",
+        )
     if running and (data or read.bootstrap_servers == Settings().bootstrap_servers):
         return running.urls.broker
     return read.bootstrap_servers

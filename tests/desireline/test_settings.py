@@ -33,6 +33,11 @@ def test_a_misspelt_variable_is_refused_with_a_guess() -> None:
         read(environment={"DESIRELINE_PARTITION": "8"})
 
 
+def test_what_resembles_a_setting_by_its_prefix_alone_is_refused_without_a_guess() -> None:
+    with pytest.raises(SettingsError, match="`desireline settings` lists them all"):
+        read(environment={"DESIRELINE_BOGUS": "1"})
+
+
 def test_a_misspelt_key_of_the_file_is_refused_with_a_guess(tmp_path: Path) -> None:
     (tmp_path / "it.toml").write_text("colector_port = 1\n")
     with pytest.raises(SettingsError, match=r'it\.toml.*Did you mean "collector_port"'):

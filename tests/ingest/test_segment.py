@@ -257,6 +257,11 @@ def test_rejected_alone_and_its_neighbours_go_on(call: Any, reason: str) -> None
     assert (rejection.raw_base64 is None) == (reason == "event_too_large")
 
 
+def test_a_time_out_of_range_is_shown_as_people_write_it() -> None:
+    [rejection] = batch(track(timestamp="1999-12-31T23:59:59Z")).rejected
+    assert "timestamp is 1999-12-31T23:59:59Z" in rejection.detail
+
+
 def test_a_call_that_is_nested_too_deeply_costs_itself_alone() -> None:
     mapped = segment.map_calls(segment.parse(nested(100), "batch"), delivery())
     assert len(mapped.records) == 1
