@@ -9,6 +9,7 @@ from dashboards.charts import colours
 
 POINTS_PER_PHASE = 5
 _LABEL_HEIGHT = 0.15  # of an emotion from -1 to +1
+_LABEL_DISTANCE = 0.12  # of its middle from its point
 
 
 def emotion_curve(touchpoints: pd.DataFrame, phases: Sequence[str]) -> go.Figure:
@@ -120,14 +121,17 @@ def _curve(points: pd.DataFrame) -> go.Scatter:
 def _beside(weights: Sequence[float]) -> list[str]:
     """Where each label stands: outside the bend of the curve, never on the label before it or cut off."""
     sides: list[str] = []
+    heights: list[float] = []
     for k, weight in enumerate(weights):
         before = weights[k - 1] if k else weight
         after = weights[k + 1] if k + 1 < len(weights) else weight
         bend = weight - (before + after) / 2
         side = "top" if bend > 0.02 or (abs(bend) <= 0.02 and k % 2 == 0) else "bottom"
-        if k and side == sides[-1] and abs(weight - before) < _LABEL_HEIGHT:
-            side = "bottom" if side == "top" else "top"
+        at = {"top": weight + _LABEL_DISTANCE, "bottom": weight - _LABEL_DISTANCE}
+        if heights and abs(at[side] - heights[-1]) < _LABEL_HEIGHT:
+            side = max(at, key=lambda one: abs(at[one] - heights[-1]))
         sides.append(side)
+        heights.append(at[side])
     # the first and the last stand at the edge of the drawing
     along = ["right", *["center"] * (len(sides) - 2), "left"] if len(sides) > 1 else ["center"]
     return [f"{side} {place}" for side, place in zip(sides, along, strict=True)]
