@@ -1,5 +1,7 @@
 """Labels of the emotion curve."""
 
+from itertools import pairwise
+
 import pandas as pd
 
 from dashboards.charts.emotion_curve import emotion_curve
@@ -19,6 +21,6 @@ def test_labels_of_neighbours_stand_apart_and_those_at_the_edges_within() -> Non
         emotion + (0.12 if place.startswith("top") else -0.12)
         for (_, emotion), place in zip(met, drawn.textposition, strict=True)
     ]
-    assert all(abs(a - b) >= 0.15 for a, b in zip(heights, heights[1:], strict=False))
+    assert all(abs(a - b) >= 0.15 for a, b in pairwise(heights))
     assert drawn.textposition[0].endswith("right")
     assert drawn.textposition[-1].endswith("left")
