@@ -4,17 +4,18 @@ The four levels: life cycle (all of a customer's journeys), `Journey`, service `
 touchpoint (perception point) with its `Place` in the other three.
 """
 
+from array import array
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from models.attempts import AttemptState
 from models.journey_model import JourneyModel, TypeProfile
+from models.paved_path import begin, distance_and_steps
+from models.phases import PhaseMove, shape
 from models.touchpoint import Touchpoint
 from models.verdict import DropOff, JourneyRow, PainPoint, Verdict
-
-PhaseMove = Literal["enter", "forward", "back", "stay"]
 
 
 def journey_id(customer_id: str, first_touchpoint_id: str) -> str:
@@ -63,14 +64,15 @@ class Transaction:
 class Journey:
     """A journey as far as it is known."""
 
-    __slots__ = ("changed", "conversations", "furthest", "id", "pain", "places")
+    __slots__ = ("changed", "conversations", "furthest", "id", "pain", "paved", "places")
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, id: str, model: JourneyModel) -> None:
         self.id = id
         self.places: list[Place] = []
         self.conversations: dict[str, Transaction] = {}
         self.furthest = 0
         self.pain: NearestPain | None = None
+        self.paved: array[int] | None = begin(model.paved_costs) if model.paved_costs else None
         self.changed = False  # its row is to be sent
 
 
@@ -149,6 +151,7 @@ def journey_row(
     personas = [t.persona for t in touchpoints if t.persona is not None]
     outcomes = [attempt.outcome for verdict in verdicts for attempt in verdict.attempts]
     last = verdicts[-1]
+    distance, steps = distance_and_steps(journey.paved) if journey.paved is not None else (None, 0)
     return JourneyRow(
         id=touchpoints[0].id,
         started_at=touchpoints[0].occurred_at,
@@ -182,6 +185,9 @@ def journey_row(
         drop_off_phase=last.phase if last.drop_off else None,
         recoveries=sum([v.drop_off is not None and v.drop_off.recovered_at is not None for v in verdicts]),
         values=_values(places),
+        shape=shape([place.phase for place in places]),
+        paved_path_distance=distance,
+        paved_path_steps=steps,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from models.identifier import KINDS, IdentifierOrder
+from models.paved_path import PavedPath, PavedStep
 from models.touchpoint import Touchpoint
 from models.vocabulary import CHANNELS, OUTCOMES, TYPES
 from models.yaml_reader import JourneyModelError as JourneyModelError
@@ -128,6 +129,7 @@ class TypeProfile(msgspec.Struct, frozen=True):
     phase: int | None  # where the first of these holds of every touchpoint of the type
     phase_already: int | None  # likewise, of a customer's
     phase_known: bool  # the two above say all there is to say
+    fits: tuple[tuple[int, ...] | None, ...]  # by phase: the steps of the paved path that it walks
     opens: tuple[AttemptKind, ...]
     completes: tuple[AttemptKind, ...]
     abandons: tuple[AttemptKind, ...]
@@ -154,6 +156,7 @@ class JourneyModel(msgspec.Struct, frozen=True, dict=True):
     weights: Mapping[str, float | Score]
     modifiers: Modifiers
     moments_of_truth: frozenset[str]
+    paved_path: PavedPath
     personas: tuple[str, ...]
     allowed_lateness_ms: int
     clock_tolerance_ms: int
@@ -176,13 +179,20 @@ class JourneyModel(msgspec.Struct, frozen=True, dict=True):
         return tuple(self.patience_ms.get(phase) for phase in self.phases)
 
     @cached_property
+    def paved_costs(self) -> tuple[int, ...]:
+        """What leaving each step of the paved path out costs; empty: there is no such path."""
+        return self.paved_path.costs
+
+    @cached_property
     def profiles(self) -> dict[str, TypeProfile]:
         """The profile of every type that the model or the vocabulary names; see `other_profile`."""
         named = set(TYPES) | set(self.weights) | self.moments_of_truth | self.converting_types
         named |= self.closes_journey | self.refunding_types | self.contact_types | self.resolving_types
         named |= self.pain.failure_types | self.pain.payment_failed_types | self.pain.loop_except
         named |= self.pain.complaint_types | self.pain.refund_types | self.delight.fast_answer_types
-        named |= self.delight.reward_types | self.delight.advocacy_types
+        named |= self.delight.reward_types | self.delight.advocacy_types | self.paved_path.passed_over
+        for step in self.paved_path.steps:
+            named |= step.types
         for rule in self.rules:
             named |= rule.types or frozenset()
         for attempt in self.attempts:
@@ -227,6 +237,7 @@ class JourneyModel(msgspec.Struct, frozen=True, dict=True):
             phase=next((place for rule, place in rules if not rule.customer_already), None),
             phase_already=next((place for rule, place in rules if rule.customer_already is not False), None),
             phase_known=simple,
+            fits=tuple(self.paved_path.fits(type_, phase) for phase in self.phases),
             opens=tuple(kind for kind in self.attempts if kind.opened_by == type_),
             completes=tuple(kind for kind in self.attempts if type_ in kind.completed_by),
             abandons=tuple(kind for kind in self.attempts if type_ in kind.abandoned_by),
@@ -301,6 +312,7 @@ def load_model(text: str, *, where: str) -> JourneyModel:
         weights=_weights(root["weights"], types),
         modifiers=_modifiers(root["modifiers"]),
         moments_of_truth=_types(root.get("moments_of_truth"), types),
+        paved_path=_paved_path(root["paved_path"], phases, types) if "paved_path" in root else PavedPath(),
         personas=root["personas"].texts() if "personas" in root else (),
         allowed_lateness_ms=time["allowed_lateness"].duration(),
         clock_tolerance_ms=time["clock_tolerance"].duration() if "clock_tolerance" in time else 300_000,
@@ -318,7 +330,7 @@ _REQUIRED = (
     "name", "phases", "rules", "journeys", "attempts", "pain_points", "delights", "weights", "modifiers",
     "time", "identity",
 )  # fmt: skip
-_FIELDS = (*_REQUIRED, "types", "channels", "moments_of_truth", "personas")
+_FIELDS = (*_REQUIRED, "types", "channels", "moments_of_truth", "paved_path", "personas")
 
 
 def _types(reader: Reader | None, types: Collection[str]) -> frozenset[str]:
@@ -509,6 +521,29 @@ def _modifiers(reader: Reader) -> Modifiers:
         repeated_failure_ms=failure["within"].duration(),
         repeated_failure_factor=failure["factor"].number(1, 10),
     )
+
+
+def _paved_path(reader: Reader, phases: Collection[str], types: Collection[str]) -> PavedPath:
+    root = reader.fields(("steps", "passed_over"), required=("steps",))
+    passed_over = _types(root.get("passed_over"), types)
+    steps: list[PavedStep] = []
+    for item in root["steps"].items():
+        item.name = "a step"
+        written = item.text()
+        names = [name.strip() for name in written.removesuffix("?").split("|")]
+        step = PavedStep(
+            types=frozenset(item.named(name, types, "type", "types") for name in names if name[:1] != "@"),
+            phases=frozenset(
+                item.named(name[1:], phases, "phase", "phases") for name in names if name[:1] == "@"
+            ),
+            optional=written.endswith("?"),
+        )
+        if both := step.types & passed_over:
+            item.fail(f'"{min(both)}" is a step and passed over', "Take it out of one of them.")
+        steps.append(step)
+    if not steps:
+        root["steps"].fail("the paved path has no steps", "Name at least one, or leave paved_path out.")
+    return PavedPath(tuple(steps), passed_over)
 
 
 def _identifier_kinds(reader: Reader) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from models.emotion import delights, weight
 from models.journey import Journey, NearestPain, Place, Transaction, journey_id
 from models.journey_model import JourneyModel
 from models.pain_points import Context, abandonment, failed, pain_points
+from models.paved_path import advance
 from models.phases import move, phase_of
 from models.touchpoint import Touchpoint
 from models.verdict import Verdict
@@ -66,7 +67,7 @@ class LifeCycle:
             if previous is not None and previous.drop_off is None:
                 self._await_drop_off(previous)
             previous = None
-            journey = Journey(journey_id(self.customer_id, t.id))
+            journey = Journey(journey_id(self.customer_id, t.id), model)
             self.journeys.append(journey)
         else:
             journey = previous.journey
@@ -80,6 +81,8 @@ class LifeCycle:
             self._continue(previous, at)
         if place.phase > journey.furthest:
             journey.furthest = place.phase
+        if journey.paved is not None and (fits := profile.fits[place.phase]) is not None:
+            advance(journey.paved, fits, model.paved_costs)
 
         transaction = self._transaction(t, previous, journey)
         place.transaction = transaction

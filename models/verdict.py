@@ -117,6 +117,9 @@ class JourneyRow(msgspec.Struct, frozen=True, array_like=True):
     values: dict[
         str, str
     ] = {}  # currency -> decimal string; sum over converting touchpoints, refunds subtracted
+    shape: Literal["", "linear", "non_linear", "cyclical"] = ""  # its way through the phases; "": not said
+    paved_path_distance: int | None = None  # detours and missed steps; None: the model has no paved path
+    paved_path_steps: int = 0  # steps of the paved path that were walked
 
 
 class IdentityRow(msgspec.Struct, frozen=True, array_like=True):

@@ -40,9 +40,11 @@ def read_document(text: str, *, where: str) -> "Reader":
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"{where}:{mark.line + 1}" if mark else where
-        raise JourneyModelError(
-            f"this is no YAML: {error.problem}", where=line, remedy="Check indentation, quotes and brackets."
-        ) from None
+        problem = str(error.problem)
+        remedy = "Check indentation, quotes and brackets."
+        if "'?'" in problem or "'@'" in problem:  # as they stand in the steps of a paved path
+            remedy = 'Put a text with "@" or "?" in quotes.'
+        raise JourneyModelError(f"this is no YAML: {problem}", where=line, remedy=remedy) from None
     except yaml.YAMLError as error:
         raise JourneyModelError(
             f"this is no YAML: {error}", where=where, remedy="Save it as UTF-8 text."
@@ -111,7 +113,10 @@ class Reader:
 
     def one_of(self, known: Collection[str], kind: str, plural: str) -> str:
         """A name that is defined: `kind` and `plural` say of what."""
-        name = self.text()
+        return self.named(self.text(), known, kind, plural)
+
+    def named(self, name: str, known: Collection[str], kind: str, plural: str) -> str:
+        """Likewise of a name that is part of what stands here."""
         if name not in known:
             self.fail(f'{kind} "{name}" is not defined', suggestion(name, known, plural=plural))
         return name

@@ -41,6 +41,10 @@ OTHER_MODEL = load_model(
         "  - {phase: Purchase, channels: [voice], outcomes: [success]}\n"
         "  - {phase: Consideration, types: [purchase], customer_already: false, outcomes: [failure]}\n",
     )
+    .replace(
+        "steps: [", "steps: [product_view|@Awareness, 'error_seen?', add_to_cart, 'form_started|purchase?', "
+    )
+    .replace("passed_over: [page_view]", "passed_over: [document_download, call_queued]")
     .replace("max_household: 5000", "max_household: 4")
     .replace("exclusive: [user_id]", "exclusive: [user_id, email]"),
     where="other.yaml",

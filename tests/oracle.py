@@ -7,7 +7,9 @@ anew by scanning lists. `judge(elements, watermark, model)` gives every table as
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from hashlib import blake2b
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -203,6 +205,46 @@ def phases_of(journey: list[Touchpoint], already: list[bool], model: JourneyMode
             current = fitting[0]
         found.append(current)
     return found
+
+
+def shape_of(phases: list[str], model: JourneyModel) -> str:
+    entered = [model.phases.index(phase) for phase, _ in groupby(phases)]
+    if len(set(entered)) < len(entered):
+        return "cyclical"
+    return "linear" if entered == sorted(entered) else "non_linear"
+
+
+def beside_the_paved_path(
+    journey: list[Touchpoint], phases: list[str], model: JourneyModel
+) -> tuple[int | None, int]:
+    """Tries every way to lay the journey beside the path: (least distance, most steps walked at it)."""
+    steps = model.paved_path.steps
+    walked_by = [
+        [t.type in step.types or phase in step.phases for step in steps]
+        for t, phase in zip(journey, phases, strict=True)
+        if t.type not in model.paved_path.passed_over
+    ]
+
+    @cache
+    def rest(place: int, latest: int) -> tuple[int, int]:
+        """From this touchpoint on, when `latest` is the step walked latest: (distance, minus steps walked)."""
+        if place == len(walked_by):
+            return sum(not step.optional for step in steps[latest + 1 :]), 0
+        detour, walked = rest(place + 1, latest)
+        ways = [(detour + 1, walked)]
+        if latest >= 0 and walked_by[place][latest]:
+            ways.append(rest(place + 1, latest))
+        for step in range(latest + 1, len(steps)):
+            if walked_by[place][step]:
+                missed = sum(not left_out.optional for left_out in steps[latest + 1 : step])
+                distance, walked = rest(place + 1, step)
+                ways.append((missed + distance, walked - 1))
+        return min(ways)
+
+    if not steps:
+        return None, 0
+    distance, walked = rest(0, -1)
+    return distance, -walked
 
 
 @dataclass
@@ -512,6 +554,7 @@ class Life:
         personas = [t.persona for t in journey if t.persona is not None]
         outcomes = [attempt.outcome for verdict in verdicts for attempt in verdict.attempts]
         dropped = verdicts[-1].drop_off
+        distance, steps = beside_the_paved_path(journey, [v.phase for v in verdicts], model)
         values: dict[str, Fraction] = {}
         for t in journey:
             if t.amount is not None and t.currency is not None:
@@ -550,6 +593,9 @@ class Life:
             "drop_off_phase": verdicts[-1].phase if dropped else None,
             "recoveries": sum(1 for v in verdicts if v.drop_off and v.drop_off.recovered_at is not None),
             "values": values,
+            "shape": shape_of([v.phase for v in verdicts], model),
+            "paved_path_distance": distance,
+            "paved_path_steps": steps,
         }
 
 

@@ -25,6 +25,7 @@ class ClusterNameError(DesirelineError):
 def statements(cluster: str | None = None) -> Iterator[str]:
     """Every statement that makes database, tables, indexes and views, safe to run twice. `cluster`: its name.
 
+    Run on tables of an earlier version, they add the columns that have come since.
     On a cluster the tables are called `…_local`, replicated; a Distributed table of the plain name stands
     before each. ClusterNameError.
     """
@@ -38,6 +39,12 @@ def statements(cluster: str | None = None) -> Iterator[str]:
         yield create_table(table, cluster)
         if cluster:
             yield _distributed(table, cluster)
+    for table_name, name in schema.LATER_COLUMNS:
+        table = schema.metadata.tables[table_name]
+        compiler = _dialect.ddl_compiler(_dialect, CreateTable(table))
+        column = compiler.get_column_specification(table.c[name])
+        for table_part in (f"{table_name}_local", table_name) if cluster else (table_name,):
+            yield f"ALTER TABLE {DATABASE}.{table_part}{on} ADD COLUMN IF NOT EXISTS {column}"
     for table_name, name, expression, kind in schema.SKIP_INDEXES:
         local = f"{DATABASE}.{table_name}{'_local' if cluster else ''}"
         yield f"ALTER TABLE {local}{on} ADD INDEX IF NOT EXISTS {name} {expression} TYPE {kind} GRANULARITY 4"

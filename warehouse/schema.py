@@ -190,6 +190,17 @@ journey_rows = Table(
     _column("drop_off_phase", WORD, "phase of that drop-off; empty: none"),
     _column("recoveries", UInt32, "drop-offs that the customer came back from"),
     _column("values", Map(String, AMOUNT), "currency to value of the conversions less refunds, major units"),
+    _column(
+        "shape",
+        WORD,
+        "way through the phases: linear, non_linear, cyclical; empty: written before it was told",
+    ),
+    _column(
+        "paved_path_distance",
+        Nullable(UInt32),
+        "detours from the paved path and steps of it that were missed; NULL: the model has no paved path",
+    ),
+    _column("paved_path_steps", UInt16, "steps of the paved path that were walked, in its order"),
     ReplacingMergeTree(
         version="version",
         is_deleted="deleted",
@@ -386,6 +397,14 @@ migrations = Table(
     ReplacingMergeTree(version="applied_at", order_by="number"),
     comment="Migrations that were applied.",
 )
+
+LATER_COLUMNS = (
+    # table, column
+    ("journey_rows", "shape"),
+    ("journey_rows", "paved_path_distance"),
+    ("journey_rows", "paved_path_steps"),
+)
+"""Columns that tables made by an earlier version lack, in the order in which they came."""
 
 SKIP_INDEXES = (
     # table, name, expression, type

@@ -172,6 +172,26 @@ def test_migrations_run_once_and_can_be_run_again() -> None:
         assert migrate(fresh.url) == numbers
 
 
+def test_tables_of_an_earlier_version_get_the_columns_that_came_since() -> None:
+    with EmbeddedWarehouse() as old:
+        migrate(old.url)
+        with client(old.url) as connection:
+            said = comments(connection)
+            for table, name in schema.LATER_COLUMNS:
+                connection.command(f"alter table {table} drop column {name}")
+            connection.command("drop view journeys")
+            connection.command("insert into journey_rows (started_on, id) values ('2026-01-01', 't1')")
+            connection.command("truncate table migrations")
+            for _ in range(2):
+                migrate(old.url)
+                assert comments(connection) == said
+                connection.command("truncate table migrations")
+            found = connection.query(
+                "select shape, paved_path_distance, paved_path_steps from journeys"
+            ).result_rows
+        assert found == [("", None, 0)]
+
+
 def test_numbers_of_migrations_follow_each_other() -> None:
     assert [number for number, _, _ in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
 

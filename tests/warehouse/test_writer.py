@@ -133,6 +133,7 @@ def test_every_kind_of_fact_arrives(emptied: Client):
                 touchpoint_ids=("t1", "t2"), ats=(AT, AT + 9), types=("a", "b"), channels=("web", "chat"),
                 phases=("Awareness", "Purchase"), weights=(0.0, 1.0), transaction_ids=("x", "x"),
                 current_phase="Purchase", furthest_phase="Purchase", values={"EUR": "10.5"},
+                shape="linear", paved_path_distance=3, paved_path_steps=2,
             ),
             JourneyRow("t9", AT, 6, True),
         ],
@@ -163,6 +164,7 @@ def test_every_kind_of_fact_arrives(emptied: Client):
     assert answer("select id, phases, values from journeys") == [
         ("t1", ["Awareness", "Purchase"], {"EUR": Decimal("10.5")})
     ]
+    assert answer("select shape, paved_path_distance, paved_path_steps from journeys") == [("linear", 3, 2)]
     assert answer("select identifier, customer_id from identities") == [("email:a@b", "user_id:ann")]
     assert answer("select reason from identity_conflicts") == [("exclusive_kind",)]
     assert answer("select id, kind from identification_rows order by id") == [

@@ -13,7 +13,8 @@ READER = "reader"
 _ACCESS_DENIED = 497
 
 
-def _0001_tables_and_views(connection: Client) -> None:
+def _tables_and_views(connection: Client) -> None:
+    """All that the schema defines; what an earlier version made gets what it lacks."""
     for statement in ddl.statements():
         connection.command(statement)
 
@@ -36,9 +37,10 @@ def _0003_views_of_identities(connection: Client) -> None:
 
 
 MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
-    (1, "tables and views", _0001_tables_and_views),
+    (1, "tables and views", _tables_and_views),
     (2, "read-only role", _0002_read_only_user),
     (3, "corrections of identities", _0003_views_of_identities),
+    (4, "shape and paved path of journeys", _tables_and_views),
 )
 
 
