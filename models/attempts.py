@@ -6,7 +6,8 @@ patience that ran out is already said depends on the watermark (`AttemptState.ex
 
 from typing import TYPE_CHECKING
 
-from models.journey_model import AttemptKind, TypeProfile
+from models.journey_model import TypeProfile
+from models.model_sections import AttemptKind
 from models.verdict import Attempt
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The tree of our exceptions.
 
 DesirelineError                 anything of ours that a user can do something about
-├── JourneyModelError           the YAML model says something it must not (models.journey_model)
+├── JourneyModelError           the YAML model says something it must not (models.yaml_reader)
 ├── IdentifierError             an identifier has no usable value (models.identifier)
 └── …                           further ones live beside what raises them
 """

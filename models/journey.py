@@ -64,13 +64,14 @@ class Transaction:
 class Journey:
     """A journey as far as it is known."""
 
-    __slots__ = ("changed", "conversations", "furthest", "id", "pain", "paved", "places")
+    __slots__ = ("changed", "conversations", "furthest", "id", "pain", "paved", "persona_rule", "places")
 
     def __init__(self, id: str, model: JourneyModel) -> None:
         self.id = id
         self.places: list[Place] = []
         self.conversations: dict[str, Transaction] = {}
         self.furthest = 0
+        self.persona_rule = len(model.persona_rules)  # place of the first one that held so far
         self.pain: NearestPain | None = None
         self.paved: array[int] | None = begin(model.paved_costs) if model.paved_costs else None
         self.changed = False  # its row is to be sent
@@ -139,7 +140,7 @@ def journey_row(
     """The row of a journey whose places all have their verdicts.
 
     `persona` is what was said of the customer outside any touchpoint; it counts where none in the journey
-    says.
+    says. Where nobody says, the rules of the model do.
     """
     places = journey.places
     touchpoints = [place.touchpoint for place in places]
@@ -149,6 +150,8 @@ def journey_row(
         t.campaign.name for t in touchpoints if t.campaign is not None and t.campaign.name is not None
     ]
     personas = [t.persona for t in touchpoints if t.persona is not None]
+    if persona is None and journey.persona_rule < len(model.persona_rules):
+        persona = model.persona_rules[journey.persona_rule].persona
     outcomes = [attempt.outcome for verdict in verdicts for attempt in verdict.attempts]
     last = verdicts[-1]
     distance, steps = distance_and_steps(journey.paved) if journey.paved is not None else (None, 0)

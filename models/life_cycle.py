@@ -14,6 +14,7 @@ from models.journey_model import JourneyModel
 from models.pain_points import Context, abandonment, failed, pain_points
 from models.paved_path import advance
 from models.phases import move, phase_of
+from models.rules import first_persona
 from models.touchpoint import Touchpoint
 from models.verdict import Verdict
 
@@ -83,6 +84,8 @@ class LifeCycle:
             journey.furthest = place.phase
         if journey.paved is not None and (fits := profile.fits[place.phase]) is not None:
             advance(journey.paved, fits, model.paved_costs)
+        if journey.persona_rule:
+            journey.persona_rule = first_persona(model.persona_rules, t, journey.persona_rule)
 
         transaction = self._transaction(t, previous, journey)
         place.transaction = transaction

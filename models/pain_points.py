@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from models.attempts import AttemptState
 from models.journey import Transaction
-from models.journey_model import JourneyModel, PainRules, TypeProfile
+from models.journey_model import JourneyModel, TypeProfile
+from models.model_sections import PainRules
 from models.touchpoint import Touchpoint
 from models.verdict import PainPoint
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from models.journey_model import TypeProfile, matches
+from models.journey_model import TypeProfile
+from models.rules import matches
 from models.touchpoint import Touchpoint
 
 PhaseMove = Literal["enter", "forward", "back", "stay"]

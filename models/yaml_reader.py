@@ -5,20 +5,58 @@ that names file, line, what was found and what to write instead.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
 import yaml
 
 from models.errors import DesirelineError
+
+Part = TypeVar("Part")
+Given = ParamSpec("Given")
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d|w)")
 
 
 class JourneyModelError(DesirelineError):
-    """The journey model says something that it must not. `where` is `file:line`."""
+    """The journey model says something that it must not. `where` is `file:line`.
+
+    `others`: what else is wrong with it, as far as that can be told.
+    """
+
+    others: "Sequence[JourneyModelError]" = ()
+
+
+class Findings:
+    """What is wrong in several parts of a document, read one after another."""
+
+    def __init__(self) -> None:
+        self._errors: list[JourneyModelError] = []
+
+    def read(self, part: Callable[Given, Part], *given: Given.args, **named: Given.kwargs) -> Part:
+        """The part, or nothing that may be used: then `done` raises."""
+        try:
+            return part(*given, **named)
+        except JourneyModelError as error:
+            self._errors.append(error)
+            return cast(Part, None)
+
+    def each(
+        self, part: "Callable[Concatenate[Reader, Given], Part]", items: "Reader | None", *given: Given.args,
+        **named: Given.kwargs,
+    ) -> tuple[Part, ...]:  # fmt: skip
+        """A part of each item of a list; none where the list is left out."""
+        listed = self.read(lambda: list(items.items()) if items is not None else [])
+        return tuple([self.read(part, item, *given, **named) for item in listed or ()])
+
+    def done(self) -> None:
+        """Raise what is wrong first, with the others, if anything is."""
+        if self._errors:
+            first, *others = self._errors
+            first.others = others
+            raise first
 
 
 def parse_duration(text: str) -> int | None:
@@ -104,6 +142,11 @@ class Reader:
             self.fail(f"{self.name} is {self._found()}", "Write a list: [a, b].")
         for node in self._node.value:
             yield Reader(node, self._file, f"an item of {self.name}")
+
+    @property
+    def scalar_stands(self) -> bool:
+        """Whether there is one value, no list and no mapping."""
+        return isinstance(self._node, yaml.ScalarNode)
 
     def text(self) -> str:
         """A scalar as it is written."""

@@ -45,6 +45,15 @@ OTHER_MODEL = load_model(
         "steps: [", "steps: [product_view|@Awareness, 'error_seen?', add_to_cart, 'form_started|purchase?', "
     )
     .replace("passed_over: [page_view]", "passed_over: [document_download, call_queued]")
+    .replace(
+        "personas: []",
+        "personas:\n"
+        "  - {name: buyer, types: [purchase], channels: [web], outcomes: [success]}\n"
+        "  - {name: business, segments: [b2b, b2c]}\n"
+        "  - curious\n"
+        "  - {name: thrifty, campaigns: [spring], properties: {plan: [pro, 1]}}\n"
+        "  - {name: thrifty, campaigns: [autumn, sale]}\n",
+    )
     .replace("max_household: 5000", "max_household: 4")
     .replace("exclusive: [user_id]", "exclusive: [user_id, email]"),
     where="other.yaml",
@@ -101,7 +110,10 @@ RARELY = st.sampled_from(
         {"persona": "hurried"},
         {"campaign": Campaign(name="spring")},
         {"campaign": Campaign(name="autumn"), "persona": "curious"},
+        {"campaign": Campaign(name="spring"), "properties": {"plan": 1}},
         {"campaign": Campaign(source="news")},
+        {"segments": ("b2b", "vip")},
+        {"segments": ("vip",)},
         {"properties": {"rating": 5}},
         {"properties": {"plan": "pro"}},
         {"properties": {"plan": True}},

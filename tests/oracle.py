@@ -207,6 +207,24 @@ def phases_of(journey: list[Touchpoint], already: list[bool], model: JourneyMode
     return found
 
 
+def persona_fits(rule: Any, t: Touchpoint) -> bool:
+    asked = {
+        "types": [t.type],
+        "channels": [t.channel],
+        "outcomes": [t.outcome],
+        "segments": list(t.segments),
+        "campaigns": [t.campaign.name if t.campaign else None],
+    }
+    for field_name, said in asked.items():
+        wanted = getattr(rule, field_name)
+        if wanted is not None and not [one for one in said if one in wanted]:
+            return False
+    return all(
+        msgspec.json.encode(t.properties.get(name)) in [msgspec.json.encode(value) for value in allowed]
+        for name, allowed in rule.properties.items()
+    )
+
+
 def shape_of(phases: list[str], model: JourneyModel) -> str:
     entered = [model.phases.index(phase) for phase, _ in groupby(phases)]
     if len(set(entered)) < len(entered):
@@ -552,6 +570,10 @@ class Life:
         converting = [t.occurred_at for t in journey if t.type in model.converting_types]
         campaigns = [t.campaign.name for t in journey if t.campaign and t.campaign.name is not None]
         personas = [t.persona for t in journey if t.persona is not None]
+        if not personas and persona is None:
+            personas = [
+                rule.persona for rule in model.persona_rules if any(persona_fits(rule, t) for t in journey)
+            ][:1]
         outcomes = [attempt.outcome for verdict in verdicts for attempt in verdict.attempts]
         dropped = verdicts[-1].drop_off
         distance, steps = beside_the_paved_path(journey, [v.phase for v in verdicts], model)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from models.journey_model import JourneyModelError, default_model, load_model, template
+from models.journey_model import default_model, load_model, template
 from models.vocabulary import TYPES
+from models.yaml_reader import JourneyModelError
 
 DEFAULT = template("default")
 DAY = 86_400_000
