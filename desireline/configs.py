@@ -1,13 +1,12 @@
 """What each part is given: the settings, turned into the parts' own configurations."""
 
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from desireline.running import DataFolder
 from desireline.settings import Settings
 from models.errors import DesirelineError
-from models.journey_model import JourneyModel, default_model, load_model
+from models.journey_model import JourneyModel, default_model, load_model, template, templates
 
 if TYPE_CHECKING:
     from dashboards.config import DashboardsConfig
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def journey_model(settings: Settings) -> JourneyModel:
-    """The journey model that is set, or the one we ship. JourneyModelError names file and line."""
+    """The journey model that is in force: of a file, or one that we ship. JourneyModelError: file and line."""
     if not settings.journey_model:
         return default_model()
     return load_model(journey_model_text(settings), where=settings.journey_model)
@@ -24,12 +23,13 @@ def journey_model(settings: Settings) -> JourneyModel:
 
 def journey_model_text(settings: Settings) -> str:
     """Its YAML. DesirelineError if it is no text."""
-    if not settings.journey_model:
-        return files("models").joinpath("templates/default.yaml").read_text()
+    name = settings.journey_model or "default"
+    if name in templates():
+        return template(name)
     try:
-        return Path(settings.journey_model).read_text()
+        return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DesirelineError(f"this is no text: {error}", where=settings.journey_model) from error
+        raise DesirelineError(f"this is no text: {error}", where=name) from error
 
 
 def collector(settings: Settings) -> "CollectorConfig":

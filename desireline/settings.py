@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from models.errors import DesirelineError
+from models.journey_model import templates
 
 PREFIX = "DESIRELINE_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -51,9 +52,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     warehouse_reader_url: Annotated[
         str, _says("the same warehouse as a read-only user, for pages and queries; empty: warehouse_url")
     ] = ""
-    journey_model: Annotated[str, _says("YAML file of the journey model; empty: the one that is shipped")] = (
-        ""
-    )
+    journey_model: Annotated[
+        str, _says("journey model: a YAML file, or the name of a shipped one, e.g. retail; empty: default")
+    ] = ""
     partitions: Annotated[
         int, _says("partitions of every topic; fixed once topics exist; also the most workers", ge=1, le=1024)
     ] = 8
@@ -349,8 +350,12 @@ def _consistent(settings: Settings) -> Settings:
                 where=variable_of(name),
                 remedy=f'Write it behind the host, for example "{url.rstrip("/")}/desireline".',
             )
-    if settings.journey_model and not Path(settings.journey_model).is_file():
+    named = settings.journey_model
+    if named and named not in templates() and not Path(named).is_file():
+        shipped = list(templates())
         raise SettingsError(
-            f'there is no file "{settings.journey_model}"', where=variable_of("journey_model")
+            f'there is no file "{named}"',
+            where=variable_of("journey_model"),
+            remedy=_guess(named, shipped) or f"Models that are shipped: {', '.join(shipped)}.",
         )
     return settings

@@ -194,6 +194,11 @@ def template(name: str) -> str:
     return (files("models") / "templates" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
+def schema() -> str:
+    """The JSON Schema of journey models, for editors."""
+    return (files("models") / "templates" / "journey-model.schema.json").read_text(encoding="utf-8")
+
+
 def load_model(text: str, *, where: str) -> JourneyModel:
     """Parse and check a journey model; `where` names the file.
 

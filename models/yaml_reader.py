@@ -65,6 +65,14 @@ def parse_duration(text: str) -> int | None:
     return int(match[1]) * _UNITS_MS[match[2]] if match else None
 
 
+def duration_text(ms: int) -> str:
+    """A duration as it is written in a model: the largest unit that it is a whole number of."""
+    unit, length = next(
+        (unit, length) for unit, length in reversed(_UNITS_MS.items()) if unit != "w" and ms % length == 0
+    )
+    return f"{ms // length}{unit}"
+
+
 def suggestion(name: str, known: Collection[str], *, plural: str) -> str:
     """The remedy for a name that is not among the known ones: the nearest one, or all of them."""
     near = get_close_matches(name, known, n=1)

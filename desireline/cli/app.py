@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from desireline import children
-from desireline.cli import analyses, feeding, identity, operations, rejected, roles, topics, up
+from desireline.cli import analyses, feeding, identity, model, operations, rejected, roles, topics, up
 from desireline.cli import warehouse as tables
 from desireline.cli.options import command_line
 from desireline.errors import CheckFailed
@@ -28,7 +28,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(tables.app, name="warehouse")
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(identity.app, name="identity")
-app.add_typer(operations.model_app, name="model")
+app.add_typer(model.app, name="model")
 
 
 @app.callback()

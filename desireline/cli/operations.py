@@ -1,4 +1,4 @@
-"""Looking after it: does everything add up, what is set, which journey model applies."""
+"""Looking after it: does everything add up, what is set."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -17,8 +17,6 @@ from desireline.settings import describe
 
 if TYPE_CHECKING:
     from desireline.balance import Balance
-
-model_app = typer.Typer(help="The journey model: phases, patience, attempts, weights.", no_args_is_help=True)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -122,27 +120,3 @@ def list_settings(format: Formatted = Format.table) -> None:
         for line in lines
     ]
     show(pd.DataFrame(shown), format, title="In TOML the same names in small letters without DESIRELINE_")
-
-
-@model_app.command("check")
-def check_model(
-    file: Annotated[
-        Path | None, typer.Argument(help="YAML file; without it the one that is set, or ours.")
-    ] = None,
-) -> None:
-    """Whether a journey model is right: otherwise file, line and remedy, and exit code 1."""
-    from desireline import configs
-
-    model = configs.journey_model(settings(journey_model=str(file) if file else None))
-    print(
-        f"{file or 'the journey model'}: {len(model.phases)} phases, {len(model.rules)} rules, "
-        f"{len(model.attempts)} kinds of attempt"
-    )
-
-
-@model_app.command("show")
-def show_model() -> None:
-    """The journey model that applies, as YAML."""
-    from desireline import configs
-
-    print(configs.journey_model_text(settings()), end="")
