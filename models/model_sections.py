@@ -285,7 +285,7 @@ def read_attempts(reader: Reader, words: Words) -> tuple[AttemptKind, ...]:
                 "Take it out of one of them.",
             )
         if both := kind.completed_by & kind.abandoned_by:
-            item.fail(
+            fields["abandoned_by"].fail(
                 f'attempt "{kind.kind}" is completed and abandoned by "{min(both)}"',
                 "Take it out of one of them.",
             )
@@ -430,7 +430,9 @@ def read_paved_path(reader: Reader | None, words: Words) -> PavedPath:
             optional=written.endswith("?"),
         )
         if both := step.types & passed_over:
-            item.fail(f'"{min(both)}" is a step and passed over', "Take it out of one of them.")
+            root["passed_over"].fail(
+                f'"{min(both)}" is a step and passed over', "Take it out of one of them."
+            )
         steps.append(step)
     if not steps:
         root["steps"].fail("the paved path has no steps", "Name at least one, or leave paved_path out.")

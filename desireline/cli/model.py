@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from desireline.cli.options import settings
-from models.journey_model import JourneyModel, default_model, load_model, schema, template, templates
+from models.journey_model import JourneyModel, load_model, schema, template, templates
 from models.rules import PersonaRule
 from models.yaml_reader import JourneyModelError, duration_text
 
@@ -68,6 +68,8 @@ def show(
         print(configs.journey_model_text(read), end="")
     else:
         print("\n".join(summary(configs.journey_model(read))))
+        if model is None:
+            print("\nThis model is in force. DESIRELINE_JOURNEY_MODEL names another.")
 
 
 def sentence(model: JourneyModel) -> str:
@@ -123,8 +125,6 @@ def summary(model: JourneyModel) -> Iterator[str]:
     yield f"  failures: {_some(pain.failure_types | pain.payment_failed_types)}"
     yield ""
     yield f"One customer has only one: {_some(model.exclusive_kinds)}"
-    if model is default_model():
-        yield "This is the model that desireline starts with; set DESIRELINE_JOURNEY_MODEL for another."
 
 
 def _conditions(rule: PersonaRule) -> Iterator[str]:

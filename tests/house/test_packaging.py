@@ -70,7 +70,15 @@ def test_every_package_says_that_it_is_typed(wheel: Path) -> None:
 
 def test_data_files_are_in_the_wheel(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert "models/templates/default.yaml" in names
+    shipped = (
+        "default.yaml",
+        "retail.yaml",
+        "saas.yaml",
+        "telecom.yaml",
+        "banking.yaml",
+        "journey-model.schema.json",
+    )
+    assert [name for name in shipped if f"models/templates/{name}" not in names] == []
     assert any(name.startswith("dashboards/assets/") for name in names)
 
 

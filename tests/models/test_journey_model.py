@@ -70,6 +70,59 @@ WRONG = {
     "a key twice": (
         "  purchase: 1.0", "  ad_click: 1.0", '"ad_click" is given twice in "weights". Keep one of them.',
     ),
+    "a persona without a condition": (
+        "personas: []", "personas: [{name: member}]",
+        'persona "member" has no condition. Say when, e.g. "segments: [b2b]", or write its name alone.',
+    ),
+    "a field of a persona": (
+        "personas: []", "personas: [{name: member, segment: b2b}]",
+        'a persona has no field "segment". Did you mean "segments"?',
+    ),
+    "a condition of nothing": (
+        "phase: Advocacy, types", "phase: Advocacy, channels: [], types",
+        '"channels" is empty, so that nothing fits. Name some, or leave the field out.',
+    ),
+    "a step that is no type": (
+        "checkout_started, purchase|sub", "checkout_startd, purchase|sub",
+        'type "checkout_startd" is not defined. Did you mean "checkout_started"?',
+    ),
+    "a step that is no phase": (
+        '"@Consideration"', '"@Consideraton"',
+        'phase "Consideraton" is not defined. Did you mean "Consideration"?',
+    ),
+    "a step that is passed over": (
+        "passed_over: [page_view]", "passed_over: [purchase]",
+        '"purchase" is a step and passed over. Take it out of one of them.',
+    ),
+    "a step without quotes": (
+        '"@Retention?"', "@Retention?",
+        "this is no YAML: found character '@' that cannot start any token. "
+        'Put a text with "@" or "?" in quotes.',
+    ),
+    "an optional step without quotes": (
+        '"@Retention?"', "login?",
+        "this is no YAML: expected ',' or ']', but got '?'. Put a text with \"@\" or \"?\" in quotes.",
+    ),
+    "no time between": (
+        "hold: {beyond: 1m, each: 1m", "hold: {beyond: 1m, each: 0m",
+        '"each" is no time at all. Write a duration, e.g. 1m.',
+    ),
+    "an outcome": (
+        "outcomes: [failure]", "outcomes: [failed]",
+        'outcome "failed" is not defined. Did you mean "failure"?',
+    ),
+    "a truth value": (
+        "first_contact_resolution: true", "first_contact_resolution: often",
+        '"first_contact_resolution" is "often". Write true or false.',
+    ),
+    "a whole number": (
+        "transfer: {severity: 0.5, at_least: 2}", "transfer: {severity: 0.5, at_least: 1.5}",
+        '"at_least" is "1.5". Write a whole number of at least 1.',
+    ),
+    "completed and abandoned by one type": (
+        "abandoned_by: [chat_abandoned]", "abandoned_by: [chat_answered]",
+        'attempt "chat" is completed and abandoned by "chat_answered". Take it out of one of them.',
+    ),
     "a region": (
         "phone_region: null", "phone_region: Germany",
         '"Germany" is no region. Write a country\'s two letters (ISO 3166), e.g. DE.',
@@ -103,6 +156,23 @@ def test_what_is_no_model_is_said(text: str, said: str) -> None:
     with pytest.raises(JourneyModelError) as caught:
         load_model(text, where="journey.yaml")
     assert str(caught.value).startswith(said)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    wrong = (
+        DEFAULT.replace("phase: Advocacy, types", "phase: Advocasy, types")
+        .replace("- {phase: Awareness, types", "- {phase: Awarenes, types")
+        .replace("gap: 30d  ", "gap: 30  ")
+        .replace("purchase: 1.0", "purchase: 2")
+        .replace("personas: []", "personas: [{name: member}]")
+    )
+    with pytest.raises(JourneyModelError) as caught:
+        load_model(wrong, where="journey.yaml")
+    said = [str(error) for error in (caught.value, *caught.value.others)]
+    words = ("Awarenes", "Advocasy", '"gap"', '"purchase"', '"member"')
+    assert [word for word, one in zip(words, said, strict=True) if word not in one] == []
+    lines = [int(one.split(":")[1]) for one in said]
+    assert lines == sorted(lines)
 
 
 def test_the_default_is_the_one_of_the_design() -> None:
