@@ -8,6 +8,7 @@ from models.household import verdicts
 from models.journey_model import default_model
 from models.touchpoint import Campaign
 from models.verdict import Verdict
+from models.yaml_reader import parse_duration
 from tests.histories import said_of, tell, touchpoint
 
 JOURNEYS = {
@@ -54,20 +55,74 @@ def test_journeys_are_cut_into_transactions(story: str, transactions: Sequence[s
     assert grouped(said_of(tell(story)), "transaction_id") == transactions
 
 
-def test_values_are_added_exactly_and_refunds_are_subtracted() -> None:
-    facts = verdicts(
+# each: type, amount, currency
+VALUES: dict[str, tuple[Sequence[tuple[str, str | None, str | None]], dict[str, str]]] = {
+    "no money": ([("page_view", None, None)], {}),
+    "a purchase": ([("purchase", "9.99", "EUR")], {"EUR": "9.99"}),
+    "cents are added exactly": ([("purchase", "0.10", "EUR"), ("purchase", "0.20", "EUR")], {"EUR": "0.30"}),
+    "a refund is subtracted": ([("purchase", "0.3", "EUR"), ("refund_issued", "0.30", "EUR")], {"EUR": "0.00"}),
+    "more may go back than came": ([("refund_issued", "5", "EUR")], {"EUR": "-5"}),
+    "currencies are kept apart": (
+        [("purchase", "1", "USD"), ("subscription_started", "2", "EUR"), ("refund_issued", "1", "EUR")],
+        {"EUR": "1", "USD": "1"},
+    ),
+    "what does not convert has no value": ([("invoice_paid", "5", "USD")], {}),
+    "nor has what names no currency": ([("purchase", "5", None)], {}),
+    "nor what is no number": ([("purchase", "a lot", "EUR"), ("purchase", "NaN", "EUR")], {}),
+    "nor what has no end": ([("purchase", "Infinity", "EUR"), ("purchase", "1", "EUR")], {"EUR": "1"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("told", "values"), VALUES.values(), ids=VALUES.keys())
+def test_a_journey_has_a_value_in_each_currency(
+    told: Sequence[tuple[str, str | None, str | None]], values: dict[str, str]
+) -> None:
+    happened = [
+        touchpoint(f"t{at}", at, type_, amount=amount, currency=currency)
+        for at, (type_, amount, currency) in enumerate(told)
+    ]
+    assert verdicts(happened, 0, default_model()).journeys[0].values == values
+
+
+# story, watermark: recoveries, drop-off that ends it (its phase), attempts completed, abandoned, open
+TOTALS = {
+    "nothing special": ("0m page_view", "1m", (0, None, 0, 0, 0)),
+    "silence at its last ms is none": ("0m ad_click, 7d ad_click", "7d", (0, None, 0, 0, 0)),
+    "one ms more, and back": ("0m ad_click, 7d+1 ad_click", "8d", (1, None, 0, 0, 0)),
+    "back twice": ("0m search, 4d search, 8d search", "9d", (2, None, 0, 0, 0)),
+    "back, and silent for good": ("0m search, 4d search", "8d", (1, "Consideration", 0, 0, 0)),
+    "one attempt of each outcome": (
+        "0m form_started, 1m form_submitted, 2m checkout_started, 3m checkout_abandoned, 4m invoice_sent", "5m",
+        (0, None, 1, 1, 1),
+    ),
+    "a recovered attempt stays abandoned": ("0m checkout_started, 31m purchase", "32m", (0, None, 0, 1, 0)),
+    "an attempt counts where it was opened": ("0m invoice_sent, 30d+1 login", "30d+1", (0, None, 0, 1, 0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("story", "now", "totals"), TOTALS.values(), ids=TOTALS.keys())
+def test_a_journey_counts_recoveries_and_attempts(
+    story: str, now: str, totals: tuple[int, str | None, int, int, int]
+) -> None:
+    duration, _, rest = now.partition("+")
+    row = verdicts(tell(story), (parse_duration(duration) or 0) + int(rest or 0), default_model()).journeys[0]
+    assert (
+        row.recoveries, row.drop_off_phase, row.attempts_completed, row.attempts_abandoned, row.attempts_open
+    ) == totals  # fmt: skip
+
+
+def test_a_journey_counts_its_pain_points_and_delights() -> None:
+    (row,) = verdicts(
         [
-            touchpoint("t1", 0, "purchase", amount="0.10", currency="EUR"),
-            touchpoint("t2", 1, "purchase", amount="0.20", currency="EUR"),
-            touchpoint("t3", 2, "refund_issued", amount="0.3", currency="EUR"),
-            touchpoint("t4", 3, "subscription_started", amount="9", currency="USD"),
-            touchpoint("t5", 4, "page_view", amount="5", currency="USD"),
-            touchpoint("t6", 5, "purchase", amount="a lot", currency="USD"),
+            touchpoint("t1", 0, "call_queued", conversation_id="x"),
+            touchpoint("t2", 1, "call_answered", conversation_id="x", wait_ms=300_000, transfers=2),
+            touchpoint("t3", 2, "csat_submitted", csat=5.0),
+            touchpoint("t4", 3, "refund_requested", topic="complaint"),
         ],
         0,
         default_model(),
-    )
-    assert facts.journeys[0].values == {"EUR": "0.00", "USD": "9"}
+    ).journeys
+    assert (row.pain_points, row.delights) == (4, 1)
 
 
 def test_a_journey_knows_its_first_and_last_campaign_and_latest_persona() -> None:

@@ -30,6 +30,7 @@ AT_ONE_TOUCHPOINT: dict[str, tuple[str, dict[str, Any], list[tuple[str, float]]]
     "nps at most 6": ("nps_submitted", {"nps": 6}, [("low_score", 0.7)]),
     "nps above": ("nps_submitted", {"nps": 7}, []),
     "ces at most 3": ("ces_submitted", {"ces": 3.0}, [("low_score", 0.7)]),
+    "ces above": ("ces_submitted", {"ces": 3.1}, []),
     "two low scores are one pain point": ("csat_submitted", {"csat": 1.0, "nps": 0}, [("low_score", 0.7)]),
     "sentiment at most −0.3": ("call_analyzed", {"sentiment": -0.3}, [("negative_sentiment", 0.3)]),
     "sentiment above": ("call_analyzed", {"sentiment": -0.29}, []),
@@ -37,7 +38,11 @@ AT_ONE_TOUCHPOINT: dict[str, tuple[str, dict[str, Any], list[tuple[str, float]]]
     "one transfer": ("call_resolved", {"transfers": 1}, []),
     "a complaint by its type": ("dispute_opened", {}, [("complaint", 0.8)]),
     "a complaint by its topic": ("call_resolved", {"topic": "complaint"}, [("complaint", 0.8)]),
+    "another topic is no complaint": ("call_resolved", {"topic": "billing"}, []),
+    "a complaint by being opened again": ("ticket_reopened", {}, [("complaint", 0.8)]),
     "a refund": ("refund_issued", {}, [("refund", 0.5)]),
+    "a refund asked for": ("refund_requested", {}, [("refund", 0.5)]),
+    "sentiment at its worst": ("call_analyzed", {"sentiment": -1.0}, [("negative_sentiment", 1.0)]),
 }  # fmt: skip
 
 IN_A_STORY = {
@@ -50,7 +55,8 @@ IN_A_STORY = {
     "from the page to the chat": ("0m page_view, 1m chat_started/x", {"t2": "channel_switch"}),
     "from the chat to the phone": ("0m chat_answered, 1m call_answered", {"t2": "channel_switch"}),
     "from the phone to the page is none": ("0m call_answered, 1m page_view", {}),
-    "in another transaction it is none": ("0m page_view, 31m call_answered", {}),
+    "at the last ms of the transaction": ("0m page_view, 30m call_answered", {"t2": "channel_switch"}),
+    "in another transaction it is none": ("0m page_view, 30m+1 call_answered", {}),
     "after something got done it is none": ("0m form_started, 1m form_submitted, 2m call_answered", {}),
     "what gets done by it does not count": ("0m page_view, 1m call_queued, 1m call_answered", {
         "t2": "channel_switch",
@@ -62,7 +68,8 @@ IN_A_STORY = {
     }),
     "a step back is no way out": ("0m login, 1m search, 2m login, 3m login", {"t4": "loop"}),
     "browsing is no loop": ("0m page_view, 1m page_view, 2m page_view", {}),
-    "in another transaction it counts anew": ("0m login, 1m login, 40m login", {}),
+    "the third at the last ms of the transaction": ("0m login, 1m login, 31m login", {"t3": "loop"}),
+    "in another transaction it counts anew": ("0m login, 1m login, 31m+1 login", {}),
 }  # fmt: skip
 
 
