@@ -11,13 +11,7 @@ from importlib.resources import files
 import msgspec
 
 from models.identifier import IdentifierOrder
-from models.model_sections import (
-    AttemptKind,
-    DelightRules,
-    Modifiers,
-    PainRules,
-    Score,
-    Words,
+from models.model_reading import (
     read_attempts,
     read_delights,
     read_identity,
@@ -32,6 +26,7 @@ from models.model_sections import (
     read_types,
     read_weights,
 )
+from models.model_sections import AttemptKind, DelightRules, Modifiers, PainRules, Score, Words
 from models.paved_path import PavedPath
 from models.rules import PersonaRule, Rule
 from models.vocabulary import CHANNELS, TYPES
