@@ -1,11 +1,18 @@
 """The Kafka topics: their names, what is in them, how long it is kept; creating them, and how they stand."""
 
+import time
 from collections.abc import Iterable
 
 import msgspec
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic, OffsetSpec
-from kafka.errors import KafkaError
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorError,
+)
+from kafka.structs import OffsetAndMetadata
 
 from models.errors import DesirelineError
 from models.routing import topic_of
@@ -27,6 +34,8 @@ WATCHES_CHANGELOG = f"{GROUP}-watches-changelog"
 
 LARGEST_MESSAGE_BYTES = 16_000_000
 """A journey is one row and a row is whole, so a facts record may be large; all else stays below 1 MB."""
+
+_COORDINATOR_WITHIN_S = 30.0
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -144,7 +153,7 @@ def topic_status(bootstrap_servers: str, *, group: str = GROUP) -> list[TopicSta
         places = [TopicPartition(name, index) for name, indices in partitions.items() for index in indices]
         latest = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)) if places else {}
         ends = end_offsets_now(bootstrap_servers, {place: latest[place].offset for place in places})
-        committed = admin.list_group_offsets({group: None}).get(group, {})
+        committed = _committed(admin, group)
     except KafkaError as error:
         raise TopicsError(f"topics cannot be read: {error}", where=bootstrap_servers) from error
     finally:
@@ -158,6 +167,21 @@ def topic_status(bootstrap_servers: str, *, group: str = GROUP) -> list[TopicSta
         )
         for name, indices in partitions.items()
     ]
+
+
+def _committed(admin: KafkaAdminClient, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+    """What a group has committed. A broker that just started looks for the group's coordinator first."""
+    deadline = time.monotonic() + _COORDINATOR_WITHIN_S
+    while True:
+        try:
+            offsets: dict[TopicPartition, OffsetAndMetadata] = admin.list_group_offsets({group: None}).get(
+                group, {}
+            )
+            return offsets
+        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _names() -> list[str]:
