@@ -21,6 +21,7 @@ import msgspec
 import psutil
 
 from desireline import configs, loaded, spooled
+from desireline.lacking import lacking
 from desireline.progress import Progress, now_ms, write
 from desireline.running import DataFolder
 from desireline.settings import Settings
@@ -141,8 +142,8 @@ class Republisher:
     def _publish_missing(self) -> None:
         """From the confirmed position to what was published; what lies behind that is the publisher's."""
         for batch in spooled.published(self._collector, self.folder.confirmed):
-            if lacking := self._lacking(batch):
-                self._publish_again(lacking)
+            if lost := self._lacking(batch):
+                self._publish_again(lost)
 
     def confirm(self) -> None:
         """Move the confirmed position on, up to the first element that the warehouse does not have yet.
@@ -150,38 +151,38 @@ class Republisher:
         What is still not there after a long time was lost on the way, and is published again.
         """
         for batch in spooled.published(self._collector, self.folder.confirmed):
-            lacking = self._lacking(batch)
-            if not lacking:
+            lost = self._lacking(batch)
+            if not lost:
                 self.folder.write_confirmed(batch.end)
                 self._stuck_since = None
                 continue
             self._stuck_since = self._stuck_since or time.monotonic()
             if time.monotonic() - self._stuck_since > _LOST_AFTER_S and not self._worker_lags():
-                log.warning("%d accepted elements did not arrive, and are published again", _count(lacking))
-                self._publish_again(lacking)
+                log.warning("%d accepted elements did not arrive, and are published again", _count(lost))
+                self._publish_again(lost)
                 self._stuck_since = None
             return
 
     def _lacking(self, batch: spooled.Batch) -> list[Mapped]:
-        """Of a batch what the warehouse has neither as a row nor as rejected, with the clock records."""
-        elements = {id(element) for element in loaded.missing(self.client, batch.elements)}
+        """Of a batch what the warehouse knows neither by a row nor as rejected, with the clock records."""
+        elements = {id(element) for element in lacking(self.client, batch.elements)}
         rejections = set(loaded.missing_rejections(self.client, batch.rejection_ids))
         if not elements and not rejections:
             return []
-        lacking = []
+        lost = []
         for mapped in batch.mapped:
             records = [
                 record for record in mapped.records if isinstance(record, Clock) or id(record) in elements
             ]
             rejected = [rejected for rejected in mapped.rejected if rejected.id in rejections]
             if records or rejected:
-                lacking.append(Mapped(records, rejected, mapped.from_file))
-        return lacking
+                lost.append(Mapped(records, rejected, mapped.from_file))
+        return lost
 
-    def _publish_again(self, lacking: list[Mapped]) -> None:
+    def _publish_again(self, lost: list[Mapped]) -> None:
         """As the publisher does, for the watermark; and put back, so that households are said in full."""
         order, partitions = self._model.identifier_order, self._settings.partitions
-        for record in pack(lacking, order, partitions):
+        for record in pack(lost, order, partitions):
             self._producer.send(
                 record.topic,
                 record.value,
@@ -189,9 +190,7 @@ class Republisher:
                 partition=record.partition,
                 headers=[(FILE_HEADER, b"1")] if record.from_file else [],
             )
-        elements = [
-            record for mapped in lacking for record in mapped.records if not isinstance(record, Clock)
-        ]
+        elements = [record for mapped in lost for record in mapped.records if not isinstance(record, Clock)]
         self._send_inbox(encode_put_back(elements, order, partitions))
         self._await_worker(_AHEAD)
         self._say(published_again=self._progress.published_again + len(elements))
@@ -277,5 +276,5 @@ class Republisher:
             write(self.folder, self._progress)
 
 
-def _count(lacking: list[Mapped]) -> int:
-    return sum(len(mapped.records) + len(mapped.rejected) for mapped in lacking)
+def _count(lost: list[Mapped]) -> int:
+    return sum(len(mapped.records) + len(mapped.rejected) for mapped in lost)

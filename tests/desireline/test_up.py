@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -147,12 +148,7 @@ def test_what_the_broker_lost_before_the_worker_had_it_is_published_again(up: Up
     first.await_touchpoints(2)
     psutil.Process(first.pid("worker")).suspend()
     first.track("ann", "Order Completed", minutes_ago=30)
-    spooled = sum(path.stat().st_size for path in first.folder.spool.glob("*.spool"))
-    until(
-        lambda: (first.folder.spool / "published").read_text() == str(spooled),
-        within_s=30,
-        what="acknowledgement",
-    )
+    first.await_published()
     first.end(signal.SIGKILL)
     second = up(data=first.folder.path).await_ready()
     second.await_touchpoints(3)
@@ -165,6 +161,35 @@ def test_what_the_broker_lost_before_the_worker_had_it_is_published_again(up: Up
     assert "1 touchpoints of the spool were published again" in said.sentence
     status = desireline("topics", "status", "--data", second.folder.path)
     assert said.sentence in status.stdout
+
+
+def test_a_touchpoint_that_grew_and_was_lost_with_the_broker_stands_as_it_was_sent_last(
+    up: UpStarter,
+) -> None:
+    def send(one: Up, *copies: dict[str, Any]) -> None:
+        contact = {
+            "id": "c1", "channel": "voice", "type": "call_queued", "occurred_at": "2026-03-05T09:30:00Z",
+            "source": "crm", "source_event_id": "1", "source_type": "contact",
+            "identifiers": [{"kind": "user_id", "value": "ann"}],
+        }  # fmt: skip
+        key = {"authorization": f"Bearer {one.running.write_key}"}
+        answer = httpx.post(
+            f"{one.running.urls.collector}/v1/touchpoints",
+            json=[contact | copy for copy in copies],
+            headers=key,
+            timeout=10,
+        )
+        assert answer.json() == {"success": True, "accepted": len(copies), "rejected": 0}
+
+    first = up().await_ready()
+    send(first, {"wait_ms": 5, "source_updated_at": 1_772_703_000_000})
+    first.await_touchpoints(1)
+    psutil.Process(first.pid("worker")).suspend()
+    send(first, {"wait_ms": 9, "source_updated_at": 1_772_704_000_000}, {"wait_ms": 7})
+    first.await_published()
+    first.end(signal.SIGKILL)
+    second = up(data=first.folder.path).await_ready()
+    second.await_answer("select toInt32(wait_ms) from touchpoints", [9])
 
 
 def test_files_are_loaded_and_what_is_wrong_in_them_is_shown_with_its_reason(

@@ -134,3 +134,12 @@ class Up:
     def await_touchpoints(self, count: int, *, within_s: float = 60) -> None:
         """Until so many are in the warehouse."""
         self.await_answer("select toInt32(count()) from touchpoints", [count], within_s=within_s)
+
+    def await_published(self) -> None:
+        """Until the broker has acknowledged all that is in the spool."""
+        spooled = sum(path.stat().st_size for path in self.folder.spool.glob("*.spool"))
+        until(
+            lambda: (self.folder.spool / "published").read_text() == str(spooled),
+            within_s=30,
+            what="acknowledgement",
+        )
