@@ -54,8 +54,8 @@ async def end_offsets(
         max_partition_fetch_bytes=1,
         fetch_max_wait_ms=20,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         ends: dict[TopicPartition, int] = await consumer.end_offsets(places)
         asked = [place for place in places if ends[place] > 0]
         consumer.assign(asked)
