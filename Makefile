@@ -1,6 +1,7 @@
-# make demo    the whole pipeline on this machine, fed with weeks of customers, then live traffic; Ctrl-C ends it
-# make test    lint, types, import contracts, tests
-# make bench   speed, beside what others reach
+# make demo      the whole pipeline on this machine, fed with weeks of customers, then live traffic; Ctrl-C ends it
+# make test      lint, types, import contracts, tests
+# make converge  streamed equals batch while processes are killed; make converge-kafka: on Apache Kafka itself
+# make bench     speed, beside what others reach
 # Each sets up .venv by itself; needed are python3 (3.11 or newer), python3-venv, make, git.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?=
 UV ?= uv
 
-.PHONY: demo test bench reference lock browser
+.PHONY: demo test converge converge-kafka bench reference lock browser
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.ready-to-run
@@ -22,6 +23,14 @@ test: $(VENV)/.ready-to-test browser
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses 2 --dist loadscope $(PYTEST_ARGS)
+
+# CONVERGE_SEED repeats a run, CONVERGE_SECONDS and CONVERGE_CUSTOMERS make it longer and larger
+converge: $(VENV)/.ready-to-test
+	@$(BIN)/python -m tests.converge
+
+# needs Java 17 or newer and Maven
+converge-kafka: $(VENV)/.ready-to-test
+	@$(BIN)/python -m tests.converge --kafka
 
 bench: $(VENV)/.ready-to-run
 	$(BIN)/python -m benchmarks
