@@ -20,8 +20,7 @@ import pandas as pd
 from desireline.loaded import Elsewhere, Sought
 from desireline.spooled import Gap
 from ingest.rejection import Rejection
-from models.household import encoding
-from models.touchpoint import Correction, Element, Touchpoint
+from models.touchpoint import Correction, Element, Touchpoint, encoding
 from warehouse.consistency import Astray
 
 Kind = Literal["missing", "missing_rejection", "spool_gap", "extra", "astray", "bucket"]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from desireline import loaded
-from models.household import ElementSet, encoding
-from models.touchpoint import Element, Touchpoint
+from models.household import ElementSet
+from models.touchpoint import Element, Touchpoint, encoding
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client

@@ -5,7 +5,7 @@
 step.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
 import msgspec
 
@@ -13,15 +13,8 @@ from models.identity import Identities
 from models.journey import journey_row
 from models.journey_model import JourneyModel
 from models.life_cycle import LifeCycle
-from models.touchpoint import Correction, Element, Identification, Touchpoint
+from models.touchpoint import Correction, Element, Identification, Touchpoint, encoding
 from models.verdict import ConflictRow, DuplicateRow, Facts, IdentityRow, JudgedTouchpoint, row_version
-
-_canonical = msgspec.json.Encoder(order="deterministic")
-
-
-def encoding(element: Element) -> bytes:
-    """The canonical encoding: two elements are the same if these bytes are."""
-    return _canonical.encode(element)
 
 
 class ElementSet:
@@ -61,6 +54,18 @@ class ElementSet:
                 self.corrections[element.id] = (*corrections, element)
         self.count += new
         return new
+
+    def without(self, touchpoints: Set[str], identified_before: int) -> "ElementSet":
+        """The elements that stay when these touchpoints (by id) and old identifications leave."""
+        kept = ElementSet()
+        for element in self:
+            if isinstance(element, Touchpoint):
+                leaves = element.id in touchpoints
+            else:
+                leaves = isinstance(element, Identification) and element.at < identified_before
+            if not leaves:
+                kept.add(element)
+        return kept
 
     def losers(self, id: str) -> tuple[Touchpoint, ...]:
         """The copies of a touchpoint that do not count."""

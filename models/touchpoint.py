@@ -167,3 +167,10 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema", tag="
 Element = Touchpoint | Identification | Correction
 Record = Touchpoint | Identification | Correction | Clock
 """What a record of a channel's topic holds, singly or as an array."""
+
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+def encoding(element: Element) -> bytes:
+    """The canonical encoding: two elements are the same if these bytes are."""
+    return _canonical.encode(element)

@@ -69,13 +69,16 @@ _DUPLICATES = """
 """
 
 _SEEN_TOGETHER = """
-    select '', version, element from touchpoint_rows
+    select element, '' as customer_id, toUInt64(0) as version from element_rows
     where hasAny(identifiers, {new:Array(String)})
     union all
-    select '', toUInt64(0), element from identification_rows
+    select '', customer_id, max(version) from touchpoint_rows
+    where hasAny(identifiers, {new:Array(String)}) group by customer_id
+    union all
+    select element, '', toUInt64(0) from identification_rows
     where hasAny(identifiers, {new:Array(String)})
     union all
-    select '', version, content from rejected_touchpoint_rows
+    select content, '', toUInt64(0) from rejected_touchpoint_rows
     where reason = 'conflicting_duplicate' and hasAny({new:Array(String)}, arrayMap(
         one -> concat(JSONExtractString(one, 'kind'), ':', JSONExtractString(one, 'value')),
         JSONExtractArrayRaw(content, 'identifiers')))
@@ -139,23 +142,82 @@ def pasts(client: Client, now: int, *, horizon_ms: int | None = None) -> Iterato
 
 
 def past(client: Client, identifiers: Collection[str]) -> Past | None:
-    """The past of the household that these identifiers (their keys) belong to; None where nothing is known.
+    """The past of the household that these identifiers (their keys) belong to; None where nothing is known."""
+    return pasts_of(client, [identifiers])[0]
 
-    Follows what was seen together until nothing new is found: the table of identities may be behind.
+
+def pasts_of(client: Client, asked: Sequence[Collection[str]]) -> list[Past | None]:
+    """The past of the household of each group of identifiers (their keys), in that order.
+
+    Follows what was seen together until nothing new is found: the table of identities may be behind. Every
+    content that a touchpoint ever counted with is given.
     """
-    known, asked = set(identifiers), set[str]()
-    found: dict[str, Sequence[Any]] = {}
-    while new := known - asked:
-        asked |= new
+    found, known = _Found(), {key for identifiers in asked for key in identifiers}
+    looked_for: set[str] = set()
+    while new := known - looked_for:
+        looked_for |= new
         answer = client.query(_SEEN_TOGETHER, parameters={"new": sorted(new)}, settings=_SETTINGS)
-        for row in answer.result_rows:
-            if row[2] not in found:
-                found[row[2]] = row
-                known |= {identifier.key for identifier in _element.decode(row[2]).identifiers}
-    if not found:
-        return None
-    household_id = min(known, key=IdentifierOrder().rank)
-    return _past(household_id, found.values())
+        for content, customer_id, version in answer.result_rows:
+            if content:
+                known |= found.see(content)
+            else:
+                found.judged(customer_id, version)
+    for identifiers in asked:
+        found.join(identifiers)
+    return [found.past(identifiers) for identifiers in asked]
+
+
+def known_identifiers(client: Client, identifiers: Collection[str]) -> set[str]:
+    """Those of some identifiers (their keys) of whom the archive knows anything."""
+    question = "select distinct identifier from identity_rows where identifier in {asked:Array(String)}"
+    answer = client.query(question, parameters={"asked": sorted(identifiers)}, settings=_SETTINGS)
+    return {identifier for (identifier,) in answer.result_rows}
+
+
+class _Found:
+    """Elements, grouped by the identifiers that they share."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+        self._elements: dict[str, Element] = {}  # by content
+        self._versions: dict[str, int] = {}  # by customer
+
+    def see(self, content: str) -> set[str]:
+        """An element; its identifiers."""
+        if content in self._elements:
+            return set()
+        element = self._elements[content] = _element.decode(content)
+        keys = [identifier.key for identifier in element.identifiers]
+        self.join(keys)
+        return set(keys)
+
+    def judged(self, customer_id: str, version: int) -> None:
+        """A version that a row of a customer has."""
+        self._versions[customer_id] = max(version, self._versions.get(customer_id, 0))
+
+    def join(self, keys: Iterable[str]) -> None:
+        """These identifiers are of one household."""
+        first, *others = keys
+        for other in others:
+            self._parents[self._root(other)] = self._root(first)
+
+    def past(self, identifiers: Iterable[str]) -> Past | None:
+        """What belongs to the household of some identifiers."""
+        root = self._root(next(iter(identifiers)))
+        elements = [e for e in self._elements.values() if self._root(e.identifiers[0].key) == root]
+        if not elements:
+            return None
+        version = max((v for key, v in self._versions.items() if self._root(key) == root), default=0)
+        household_id = min(
+            (key for key in list(self._parents) if self._root(key) == root), key=IdentifierOrder().rank
+        )
+        return Past(household_id, elements, *_greatest(0, 0, version))
+
+    def _root(self, key: str) -> str:
+        while (parent := self._parents.setdefault(key, key)) != key:
+            self._parents[key] = self._parents[parent]
+            key = parent
+        return key
 
 
 def _read(client: Client, condition: str) -> Iterator[Past]:

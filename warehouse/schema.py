@@ -239,6 +239,21 @@ identity_conflict_rows = Table(
     comment="Links that would have fused two customers. Read it through the view identity_conflicts.",
 )
 
+element_rows = Table(
+    "element_rows",
+    metadata,
+    _column("occurred_on", Date, "day of occurred_at, UTC; first part of the key"),
+    _column(
+        "id", String, "id of the element; second part of the key, of which a hash of element is the third"
+    ),
+    _column("identifiers", Array(String), "names of the person on it, each kind:value", "ZSTD(1)"),
+    _column("element", String, "the whole element as JSON", _LONG),
+    ReplacingMergeTree(
+        partition_by="toYYYYMM(occurred_on)", order_by=("occurred_on", "id", "cityHash64(element)")
+    ),
+    comment="Every content that a touchpoint ever counted with, from which the past of a household is put back.",
+)
+
 identification_rows = Table(
     "identification_rows",
     metadata,
@@ -409,6 +424,9 @@ LATER_COLUMNS = (
 SKIP_INDEXES = (
     # table, name, expression, type
     ("touchpoint_rows", "by_customer", "customer_id", "bloom_filter(0.01)"),
+    ("touchpoint_rows", "by_identifier", "identifiers", "bloom_filter(0.01)"),
+    ("element_rows", "by_identifier", "identifiers", "bloom_filter(0.01)"),
+    ("identification_rows", "by_identifier", "identifiers", "bloom_filter(0.01)"),
     ("touchpoint_rows", "by_journey", "journey_id", "bloom_filter(0.01)"),
     ("touchpoint_rows", "by_time", "occurred_at", "minmax"),
     ("journey_rows", "by_customer", "customer_id", "bloom_filter(0.01)"),

@@ -24,7 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from models.alerts import Alert
 from models.errors import DesirelineError
-from models.touchpoint import Correction, Identification
+from models.touchpoint import Correction, Identification, Touchpoint, encoding
 from models.verdict import ConflictRow, DuplicateRow, Facts, IdentityRow, JourneyRow, JudgedTouchpoint
 from warehouse import schema
 
@@ -35,6 +35,8 @@ UNLOADABLE = "unloadable"
 Columns = dict[str, list[Any]]
 
 Row = TypeVar("Row")
+
+_ARCHIVED_REMEMBERED = 200_000
 
 _SETTINGS = {
     "async_insert": 0,  # what is answered is there
@@ -170,6 +172,7 @@ class Writer:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._types: dict[str, tuple[list[str], list[Any]]] = {}
+        self._archived: dict[int, None] = {}  # hashes of elements that were archived lately
 
     def write(self, rows: Rows, token: str) -> list[Unloadable]:
         """Insert these rows. `token`: the same for a retry, another one for other content.
@@ -178,7 +181,9 @@ class Writer:
         if it does not take rows now: some tables may have theirs already, and trying again gives them
         nothing twice.
         """
+        unarchived = [row.touchpoint for row in rows.touchpoints if self._is_unarchived(row.touchpoint)]
         inserts: tuple[tuple[Table, Callable[[Sequence[Any]], Columns], Sequence[Any]], ...] = (
+            (schema.element_rows, element_columns, unarchived),
             (schema.touchpoint_rows, touchpoint_columns, rows.touchpoints),
             (schema.journey_rows, journey_columns, rows.journeys),
             (schema.identity_rows, identity_columns, rows.identities),
@@ -191,6 +196,9 @@ class Writer:
         refused: list[Unloadable] = []
         for table, columns_of, some in inserts:
             refused += self._insert_rows(table, columns_of, some, f"{token}:{columns_of.__name__}")
+        self._archived.update(dict.fromkeys(map(hash, map(encoding, unarchived))))
+        while len(self._archived) > _ARCHIVED_REMEMBERED:
+            del self._archived[next(iter(self._archived))]
         if rows.watermarks:
             self.insert(schema.watermarks, watermark_columns(rows.watermarks), f"{token}:watermarks")
         return refused
@@ -211,6 +219,10 @@ class Writer:
             raise RowsRefused(table.name, f"{type(error).__name__}: {error}") from error
         except (ClickHouseError, HTTPError, OSError) as error:
             raise typed(error, table.name) from error
+
+    def _is_unarchived(self, touchpoint: Touchpoint) -> bool:
+        """Whether the element may not be in the archive yet. More is said of it again and again."""
+        return hash(encoding(touchpoint)) not in self._archived
 
     def _insert_rows(
         self, table: Table, columns_of: Callable[[Sequence[Row]], Columns], rows: Sequence[Row], token: str
@@ -274,6 +286,17 @@ def content_token(records: Iterable[bytes]) -> str:
         digest.update(len(record).to_bytes(4, "big"))
         digest.update(record)
     return digest.hexdigest()
+
+
+def element_columns(touchpoints: Sequence[Touchpoint]) -> Columns:
+    """Columns of `element_rows`."""
+    elements = [encoding(touchpoint) for touchpoint in touchpoints]
+    return {
+        "occurred_on": [t.occurred_at // DAY_MS for t in touchpoints],
+        "id": [t.id for t in touchpoints],
+        "identifiers": [[identifier.key for identifier in t.identifiers] for t in touchpoints],
+        "element": [one.decode() for one in elements],
+    }
 
 
 def touchpoint_columns(rows: Sequence[JudgedTouchpoint]) -> Columns:

@@ -214,7 +214,7 @@ def test_a_warehouse_that_is_away_or_has_no_tables_is_told_apart_from_refused_ro
     rows = rows_of(Facts(touchpoints=[JudgedTouchpoint(touchpoint(), verdict(), 1)]))
     with (
         client(warehouse, database="default") as elsewhere,
-        pytest.raises(WarehouseAway, match="touchpoint_rows"),
+        pytest.raises(WarehouseAway, match="element_rows"),
     ):
         Writer(elsewhere).write(rows, "a")
     with client(warehouse) as there, pytest.raises(RowsRefused):

@@ -36,11 +36,21 @@ def _0003_views_of_identities(connection: Client) -> None:
             connection.command(ddl.create_view(view))
 
 
+def _0005_archive_of_elements(connection: Client) -> None:
+    """What touchpoints count with now is the beginning of what they ever counted with."""
+    _tables_and_views(connection)
+    connection.command(
+        f"INSERT INTO {DATABASE}.element_rows (occurred_on, id, identifiers, element)"  # noqa: S608
+        f" SELECT occurred_on, id, identifiers, element FROM {DATABASE}.touchpoint_rows"
+    )
+
+
 MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
     (1, "tables and views", _tables_and_views),
     (2, "read-only role", _0002_read_only_user),
     (3, "corrections of identities", _0003_views_of_identities),
     (4, "shape and paved path of journeys", _tables_and_views),
+    (5, "archive of elements", _0005_archive_of_elements),
 )
 
 
