@@ -5,7 +5,7 @@ link that makes two customers one, or a decision about identities folds the cust
 rows that come out otherwise are sent.
 """
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import msgspec
 
@@ -13,8 +13,18 @@ from models.household import ElementSet
 from models.identity import Identities, Pair, Renaming
 from models.journey import Journey, Place, journey_row, tombstone, untie
 from models.journey_model import JourneyModel
+from models.leaving import describe, reaches_behind
 from models.life_cycle import LifeCycle
 from models.touchpoint import Correction, Element, Identification, Touchpoint
+from models.trimming import (
+    Origin,
+    Told,
+    Trimmed,
+    decode_trimmed,
+    element_mark,
+    encode_trimmed,
+    latest_told,
+)
 from models.verdict import (
     ConflictRow,
     DuplicateRow,
@@ -26,6 +36,7 @@ from models.verdict import (
 )
 
 DAY_MS = 86_400_000
+_TRIMS_PER_HISTORY = 32
 
 Judgement = Facts
 """What is said: one record of `journeys.facts`, without watermarks."""
@@ -37,6 +48,8 @@ class _Encoded(msgspec.Struct, array_like=True):
     watermark: int
     unsaid: bool
     elements: list[Element]
+    trimmed: bytes = b""
+    wants_past: bool = False
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -51,10 +64,34 @@ class Household:
     """
 
     __slots__ = (
-        "_begun", "_elements", "_former", "_identities", "_journeys_full", "_lives", "_loose", "_model",
-        "_new_corrections", "_new_identifications", "_outdated", "_owes_full", "_persona_by_identifier",
-        "_personas", "_personas_stale", "_refold", "_said_conflicts", "_said_duplicates", "_said_identities",
-        "_unplaced", "_unsaid_duplicates", "_was", "household_id", "watermark",
+        "_begun",
+        "_elements",
+        "_former",
+        "_identities",
+        "_journeys_full",
+        "_lives",
+        "_loose",
+        "_model",
+        "_new_corrections",
+        "_new_identifications",
+        "_outdated",
+        "_owes_full",
+        "_passed_over",
+        "_persona_by_identifier",
+        "_personas",
+        "_personas_stale",
+        "_refold",
+        "_said_conflicts",
+        "_said_duplicates",
+        "_said_identities",
+        "_trim_tried_at",
+        "_trimmed",
+        "_unplaced",
+        "_unsaid_duplicates",
+        "_was",
+        "household_id",
+        "wants_past",
+        "watermark",
     )  # fmt: skip
 
     def __init__(self, household_id: str, model: JourneyModel) -> None:
@@ -76,7 +113,7 @@ class Household:
         self._former: set[str] = set()  # ids that began a journey when it was last folded
         self._journeys_full = False
         self._owes_full = False
-        self._persona_by_identifier: dict[str, tuple[int, str, str]] = {}  # the latest (at, id, persona)
+        self._persona_by_identifier: dict[str, Told] = {}  # the latest
         self._personas: dict[str, str] = {}  # by customer
         self._personas_stale = False
         self._said_identities: dict[str, tuple[str, int | None]] = {}
@@ -85,11 +122,20 @@ class Household:
         self._unsaid_duplicates: set[str] = set()
         self._new_identifications: list[Identification] = []
         self._new_corrections: list[Correction] = []
+        self._trimmed: Trimmed | None = None
+        self._passed_over: dict[int, Element] = {}  # trimmed elements that came again while it was loaded
+        self._trim_tried_at = 0
+        self.wants_past = False  # something reaches behind what was trimmed: nothing is said until it is back
 
     @property
     def count(self) -> int:
         """|S|: how many distinct elements were ever added, those no longer held included."""
-        return self._elements.count
+        return self._elements.count + (self._trimmed.count if self._trimmed is not None else 0)
+
+    @property
+    def trimmed(self) -> Trimmed | None:
+        """What is kept of the elements that are not held any more."""
+        return self._trimmed
 
     @property
     def oversized(self) -> bool:
@@ -104,11 +150,17 @@ class Household:
         """The whole set."""
         return iter(self._elements)
 
-    def add(self, elements: Iterable[Element]) -> list[Element]:
-        """Add elements; which of them were new. Another copy of a touchpoint is new unless it is the same."""
+    def add(self, elements: Iterable[Element], *, loading: bool = False) -> list[Element]:
+        """Add elements; which of them were new. Another copy of a touchpoint is new unless it is the same.
+
+        Trimmed elements that come again are no news, unless the past is wanted. While `loading` they are kept
+        at hand until the next judgement, which may want it.
+        """
         new: list[Element] = []
         identities, held = self._identities, self._elements
         for element in elements:
+            if self._trimmed is not None and self._was_trimmed(element, self._trimmed, loading):
+                continue
             if not held.add(element):
                 continue
             new.append(element)
@@ -126,6 +178,8 @@ class Household:
             else:
                 identities.correct(element)
                 self._new_corrections.append(element)
+        if self.wants_past and self._trimmed is not None and not self._trimmed.archived:
+            self._make_whole(self._trimmed)
         return new
 
     def see(self, more: int) -> None:
@@ -147,9 +201,12 @@ class Household:
         """
         if watermark > self.watermark:
             self.watermark = watermark
+        self._settle()
+        if self.wants_past:
+            self._owes_full = True
+            return Judgement()
         full = full or self._owes_full
         self._owes_full = False
-        self._settle()
         version = row_version(self.count, self.watermark)
         said: list[JudgedTouchpoint] = []
         for life in self._lives.values():
@@ -183,6 +240,8 @@ class Household:
 
     def journey_rows(self) -> list[JourneyRow]:
         """The rows of the journeys that changed since they were last asked for, as of the last judgement."""
+        if self.wants_past:
+            return []
         version = row_version(self.count, self.watermark)
         rows: list[JourneyRow] = []
         full, self._journeys_full = self._journeys_full, False
@@ -204,32 +263,208 @@ class Household:
 
     def next_deadline(self) -> int | None:
         """The smallest instant W at which judge(W + 1) may say something new; None: only elements can."""
+        if self.wants_past:
+            return None
         deadlines = [at for life in self._lives.values() if (at := life.next_deadline()) is not None]
         return min(deadlines, default=None)
 
     def encode(self) -> bytes:
         """The set as MessagePack, for a household that rests."""
         return _encoder.encode(
-            _Encoded(self.household_id, self.count, self.watermark, self._unsaid(), list(self._elements))
+            _Encoded(
+                self.household_id,
+                self.count,
+                self.watermark,
+                self._unsaid(),
+                list(self._elements),
+                b"" if self._trimmed is None else encode_trimmed(self._trimmed),
+                self.wants_past,
+            )
         )
 
     @classmethod
     def decode(cls, data: bytes, model: JourneyModel) -> "Household":
         """A household that rested, as it was; if it had something left to say, the next judgement is full."""
         encoded = _decoder.decode(data)
+        trimmed = decode_trimmed(encoded.trimmed) if encoded.trimmed else None
         household = cls(encoded.household_id, model)
-        household.add(encoded.elements)
-        household._elements.count = max(encoded.count, household.count)
-        household.judge(encoded.watermark)
+        household._take_over(trimmed, encoded.wants_past, encoded.elements, encoded.count, encoded.watermark)
         household._owes_full = encoded.unsaid
         return household
+
+    # --- what leaves the state, and comes back ---
+
+    def next_trim(self) -> int | None:
+        """The watermark beyond which `trim` may find something; None: nothing will be found."""
+        ends = [life.journeys[0].places[-1].touchpoint.occurred_at for life in self._lives.values()]
+        if not ends or self.wants_past:
+            return None
+        # what waits for something longer is looked at again now and then
+        again = self._trim_tried_at + self._history_ms // _TRIMS_PER_HISTORY if self._trim_tried_at else 0
+        return max(min(ends) + self._history_ms, again)
+
+    def trim(self) -> "tuple[Household, Trimmed] | None":
+        """The household without its closed journeys that are older than the model's history, and what is kept
+        of them; None if there are none. Everything must have been said.
+        """
+        if self.wants_past or self._unsaid():
+            return None
+        self._trim_tried_at = self.watermark
+        horizon = self.watermark - self._history_ms
+        closed = {
+            customer_id: count
+            for customer_id, life in self._lives.items()
+            if (count := life.closed_before(horizon))
+        }
+        if not closed:
+            return None
+        origins: dict[str, Origin] = {}
+        leaving: set[str] = set()
+        strongest, told = self._identities.strongest, self._told_of()
+        for customer_id, count in closed.items():
+            life = self._lives[customer_id]
+            left = [place.touchpoint for journey in life.journeys[:count] for place in journey.places]
+            leaving.update(touchpoint.id for touchpoint in left)
+            origin = life.first(count).as_origin({strongest(touchpoint.identifiers) for touchpoint in left})
+            origin.persona = latest_told(origin.persona, told.get(customer_id))
+            origins[customer_id] = origin
+        begins = [
+            life.journeys[closed.get(customer_id, 0)].places[0].touchpoint.occurred_at
+            for customer_id, life in self._lives.items()
+            if len(life.journeys) > closed.get(customer_id, 0)
+        ]
+        kept = self._elements.without(leaving, min([*begins, horizon]))
+        gone = describe(self._elements, kept, self._identities, self._persona_by_identifier)
+        gone.origins = origins
+        household = Household(self.household_id, self._model)
+        trimmed = gone if self._trimmed is None else self._trimmed.union(gone)
+        household._take_over(trimmed, False, list(kept), self.count, self.watermark)
+        if household.wants_past:  # two customers share a conversation: what stays needs what would leave
+            return None
+        household._trim_tried_at = self.watermark
+        self.let_go()
+        return household, gone
+
+    def remember(self, trimmed: Trimmed) -> None:
+        """What was trimmed of this household, here or of one that became part of it, is known from now on."""
+        known = trimmed if self._trimmed is None else self._trimmed.union(trimmed)
+        held = {element_mark(element) for element in self._elements}
+        known.archived -= held
+        known.superseded -= held
+        self._trimmed = known
+        for renaming in self._identities.know(known.identifiers, known.links):
+            self._rename(renaming)
+        for identifier, told in known.personas.items():
+            before = self._persona_by_identifier.get(identifier, told)
+            self._persona_by_identifier[identifier] = max(told, before)
+            self._personas_stale = True
+        if known.archived:
+            self._refold = True
+        else:
+            self._make_whole(known)
+
+    def finish_loading(self, watermark: int) -> bool:
+        """All was added that is known of it: judge it silently. Whether everything is to be said again."""
+        self.watermark = max(self.watermark, watermark)
+        self._settle()
+        self._passed_over = {}
+        owes_full = self._owes_full or self.wants_past
+        self.judge(watermark)
+        self._owes_full = owes_full
+        return owes_full
+
+    def linked_by(self, elements: Iterable[Element]) -> bool:
+        """Whether elements may say something new about who is one customer."""
+        links, strongest_of = self._identities.links, self._identities.strongest
+        for element in elements:
+            if isinstance(element, Correction):
+                return True
+            if len(element.identifiers) > 1:
+                at = element.occurred_at if isinstance(element, Touchpoint) else element.at
+                strongest = strongest_of(element.identifiers)
+                for identifier in element.identifiers:
+                    key = identifier.key
+                    if key != strongest and not links.get((strongest, key), at + 1) <= at:
+                        return True
+        return False
+
+    @property
+    def begins_at(self) -> int:
+        """The earliest instant of what is held, UTC ms; 0 if nothing is."""
+        touchpoints = self._elements.touchpoints
+        copies = [
+            *touchpoints.values(),
+            *(c for id in self._elements.contested for c in self._elements.losers(id)),
+        ]
+        identified = [one.at for some in self._elements.identifications.values() for one in some]
+        return min([*(copy.occurred_at for copy in copies), *identified], default=self.watermark)
+
+    def want_past(self) -> None:
+        """All of the household is to be said again, what was trimmed included."""
+        self.wants_past = self.wants_past or (self._trimmed is not None and bool(self._trimmed.archived))
+
+    def missed(self, marks: Set[int]) -> None:
+        """The archive does not have the elements of these marks (any more): go on without them."""
+        if self._trimmed is None or not (lost := self._trimmed.archived & marks):
+            return
+        self._trimmed.archived -= lost
+        self._trimmed.superseded |= lost
+        if not self._trimmed.archived:
+            self._make_whole(self._trimmed)
+
+    @property
+    def _history_ms(self) -> int:
+        return max(self._model.history_ms, self._model.journey_gap_ms)
+
+    def _take_over(
+        self, trimmed: Trimmed | None, wants_past: bool, elements: list[Element], count: int, watermark: int
+    ) -> None:
+        """Be a household of which all of this was said before."""
+        if trimmed is not None:
+            self.remember(trimmed)
+        self.wants_past = wants_past
+        self.add(elements)
+        self._elements.count += max(0, count - self.count)
+        self.judge(watermark)
+
+    def _was_trimmed(self, element: Element, trimmed: Trimmed, loading: bool) -> bool:
+        """Whether an element was held before and is not to be held now."""
+        known = element_mark(element)
+        if known in trimmed.archived:
+            if self.wants_past:
+                trimmed.archived.discard(known)
+                trimmed.superseded.discard(known)
+                return False
+            if loading:
+                self._passed_over[known] = element
+            return True
+        if known in trimmed.superseded:
+            return True
+        if trimmed.concerns(element):
+            self.want_past()
+        return False
+
+    def _make_whole(self, trimmed: Trimmed) -> None:
+        """All that was trimmed is held again."""
+        self.wants_past = False
+        trimmed.origins = {}
+        trimmed.touchpoints = set()
+        trimmed.conversations = set()
+        self._refold = self._owes_full = True
+
+    def _origin(self, customer_id: str) -> Origin | None:
+        return None if self._trimmed is None or self.wants_past else self._trimmed.origins.get(customer_id)
+
+    def _reaches_behind(self, origins: Mapping[str, Origin]) -> bool:
+        told = self._told_of() if self._persona_by_identifier else {}
+        return reaches_behind(origins, self._lives.values(), self._identities.customer_of, told)
 
     def _unsaid(self) -> bool:
         identities = self._identities
         return bool(
-            self._owes_full or self._unplaced or self._refold or self._loose or self._unsaid_duplicates
-            or self._journeys_full or self._personas_stale or self._former or self._outdated
-            or identities.unresolved or identities.stale or identities.stale_pairs
+            self._owes_full or self.wants_past or self._unplaced or self._refold or self._loose
+            or self._unsaid_duplicates or self._journeys_full or self._personas_stale or self._former
+            or self._outdated or identities.unresolved or identities.stale or identities.stale_pairs
             or self._new_corrections or self._new_identifications
             or any(life.stale or life.changed for life in self._lives.values())
         )  # fmt: skip
@@ -240,8 +475,9 @@ class Household:
         for renaming in self._identities.see(strongest, identification.identifiers, identification.at):
             self._rename(renaming)
         if identification.persona is not None:
-            told = identification.at, identification.id, identification.persona
-            if told > self._persona_by_identifier.get(strongest, (-1, "", "")):
+            told = Told(identification.at, identification.id, identification.persona)
+            before = self._persona_by_identifier.get(strongest)
+            if before is None or told > before:
                 self._persona_by_identifier[strongest] = told
                 self._personas_stale = True
 
@@ -285,6 +521,16 @@ class Household:
         self._unplaced = []
         if self._loose:
             self._fold_loose()
+        if self._trimmed is not None and not self.wants_past and self._reaches_behind(self._trimmed.origins):
+            self.want_past()
+        if self._passed_over and self._trimmed is not None:
+            # all that was trimmed is at hand: it came back, or its leaving was not finished
+            self.wants_past = self.wants_past or self._trimmed.archived <= self._passed_over.keys()
+        if self.wants_past and self._passed_over:
+            again, self._passed_over = self._passed_over, {}
+            self.add(again.values())
+            self._settle()
+            return
         if self._personas_stale:
             self._settle_personas()
 
@@ -300,7 +546,8 @@ class Household:
                 continue
             life = self._lives.get(customer_id)
             if life is None:
-                life = self._lives[customer_id] = LifeCycle(customer_id, self._model)
+                origin = self._origin(customer_id)
+                life = self._lives[customer_id] = LifeCycle(customer_id, self._model, origin)
             elif touchpoint.order < life.order:
                 self._loosen(customer_id)
                 self._loose[customer_id].append(touchpoint)
@@ -309,7 +556,8 @@ class Household:
 
     def _fold_loose(self) -> None:
         for customer_id, touchpoints in self._loose.items():
-            life = self._lives[customer_id] = LifeCycle(customer_id, self._model)
+            life = LifeCycle(customer_id, self._model, self._origin(customer_id))
+            self._lives[customer_id] = life
             touchpoints.sort(key=lambda touchpoint: touchpoint.order)
             for touchpoint in touchpoints:
                 life.append(touchpoint)
@@ -335,17 +583,21 @@ class Household:
 
     def _settle_personas(self) -> None:
         """Journeys of customers of whom another persona is said now are to be sent."""
-        latest: dict[str, tuple[int, str, str]] = {}
-        for identifier, told in self._persona_by_identifier.items():
-            customer_id = self._identities.customer_of[identifier]
-            latest[customer_id] = max(told, latest.get(customer_id, told))
-        personas = {customer_id: persona for customer_id, (_, _, persona) in latest.items()}
+        personas = {customer_id: told.persona for customer_id, told in self._told_of().items()}
         for customer_id, life in self._lives.items():
             if personas.get(customer_id) != self._personas.get(customer_id):
                 for journey in life.journeys:
                     life.change(journey)
         self._personas = personas
         self._personas_stale = False
+
+    def _told_of(self) -> dict[str, Told]:
+        """What was said last of each customer outside any touchpoint."""
+        latest: dict[str, Told] = {}
+        for identifier, told in self._persona_by_identifier.items():
+            customer_id = self._identities.customer_of[identifier]
+            latest[customer_id] = max(told, latest.get(customer_id, told))
+        return latest
 
     def _outdated_rows(self, version: int, full: bool) -> list[JudgedTouchpoint]:
         """Tombstones of the days on which copies that do not count (any more) say a touchpoint was."""

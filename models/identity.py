@@ -214,6 +214,18 @@ class Identities:
                 self._add(identifier.key)
         self.contested = self.unresolved = True
 
+    def know(self, identifiers: Iterable[str], links: Mapping[Pair, int]) -> list[Renaming]:
+        """Of elements that are not held any more: whom they named, and who was seen together, when at first."""
+        for key in identifiers:
+            if key not in self.customer_of:
+                self._add(key)
+        renamings: list[Renaming] = []
+        for pair, at in links.items():
+            known = self.links.get(pair)
+            if known is None or at < known:
+                renamings += self._link(pair, at, known is None)
+        return renamings
+
     def possible_refusals(self) -> Iterator[tuple[Pair, int]]:
         """Every pair that some part of the set may have refused, with an instant of it."""
         rank = self._model.identifier_order.rank

@@ -16,6 +16,7 @@ from models.paved_path import advance
 from models.phases import move, phase_of
 from models.rules import first_persona
 from models.touchpoint import Touchpoint
+from models.trimming import Origin
 from models.verdict import Verdict
 
 
@@ -24,11 +25,12 @@ class LifeCycle:
 
     __slots__ = (
         "_attempts", "_contacts", "_conversations", "_converted", "_deadlines", "_failures", "_model",
-        "_profiles", "_pushed", "changed", "customer_id", "journeys", "last", "stale",
+        "_profiles", "_pushed", "changed", "customer_id", "journeys", "last", "origin", "stale",
     )  # fmt: skip
 
-    def __init__(self, customer_id: str, model: JourneyModel) -> None:
+    def __init__(self, customer_id: str, model: JourneyModel, origin: Origin | None = None) -> None:
         self.customer_id = customer_id
+        self.origin = origin  # after which trimmed journeys it begins
         self.journeys: list[Journey] = []
         self.last: Place | None = None
         self.stale: list[Place] = []  # places of which something new may have to be said
@@ -42,6 +44,18 @@ class LifeCycle:
         self._failures: dict[str, int] = {}  # type -> when it last failed
         self._deadlines: list[tuple[int, int, AttemptState | Place]] = []
         self._pushed = 0
+        if origin is not None:
+            self._converted = origin.converted
+            self._contacts = dict(origin.contacts)
+            self._failures = dict(origin.failures)
+
+    @property
+    def reaches_behind(self) -> bool:
+        """Whether what is held changes something in the journeys that were trimmed."""
+        first = self.journeys[0].places[0].touchpoint if self.journeys else None
+        return not (
+            first is None or self.origin is None or self.origin.precedes(first, self._model.journey_gap_ms)
+        )
 
     @property
     def order(self) -> tuple[int, str]:
@@ -162,6 +176,70 @@ class LifeCycle:
             ends += [] if end is None else [end]
         return min(ends, default=None)
 
+    def closed_before(self, horizon: int) -> int:
+        """How many of its first journeys ended before `horizon` and wait for nothing any more.
+
+        What is held after them depends on them by what an `Origin` keeps, and by nothing else.
+        """
+        count = 0
+        for journey in self.journeys:
+            last = journey.places[-1]
+            waits = last.drop_off is None and self._silence_end(last) is not None
+            if waits or last.touchpoint.occurred_at >= horizon or not all(map(_settled, journey.places)):
+                break
+            count += 1
+        while count and not self._stands_without(count):
+            count -= 1
+        return count
+
+    def first(self, count: int) -> "LifeCycle":
+        """The life cycle as it was after its first `count` journeys."""
+        life = LifeCycle(self.customer_id, self._model, self.origin)
+        for journey in self.journeys[:count]:
+            for place in journey.places:
+                life.append(place.touchpoint)
+        return life
+
+    def as_origin(self, identifiers: set[str]) -> Origin:
+        """What a life cycle that goes on depends on; `identifiers`: strongest ones of its touchpoints."""
+        places = [place for journey in self.journeys for place in journey.places]
+        last = places[-1]
+        at = last.touchpoint.occurred_at
+        contact_ms = self._model.pain.repeat_contact_ms
+        failure_ms = self._model.modifiers.repeated_failure_ms
+        waiting = [one.deadline for place in places for one in place.attempts if not one.completed]
+        origin = Origin(
+            self.customer_id,
+            identifiers,
+            at,
+            last.touchpoint.id,
+            last.profile.closes,
+            self._converted,
+            max(waiting, default=0),
+            [(topic, begun_at) for topic, begun_at in self._contacts.items() if at - begun_at <= contact_ms],
+            [
+                (type_, failed_at)
+                for type_, failed_at in self._failures.items()
+                if at - failed_at <= failure_ms
+            ],
+        )
+        return origin if self.origin is None else self.origin.joined(origin)
+
+    def _stands_without(self, count: int) -> bool:
+        """Whether what follows the first `count` journeys is said right without them."""
+        following = [place.touchpoint for journey in self.journeys[count:] for place in journey.places]
+        if not following:
+            return True
+        talks = {t.conversation_id for t in following if t.conversation_id is not None}
+        parted = all(
+            place.touchpoint.conversation_id not in talks
+            for journey in self.journeys[:count]
+            for place in journey.places
+        )
+        return parted and self.first(count).as_origin(set()).precedes(
+            following[0], self._model.journey_gap_ms
+        )
+
     def verdict(self, place: Place) -> Verdict:
         """All that is said of a place as far as the watermark went."""
         profile, attempts, pains = place.profile, place.attempts, place.pains
@@ -260,3 +338,8 @@ class LifeCycle:
         if not place.stale:
             place.stale = True
             self.stale.append(place)
+
+
+def _settled(place: Place) -> bool:
+    """Whether each attempt that was opened here has ended."""
+    return all(one.completed or one.abandoned or one.expired for one in place.attempts)

@@ -22,14 +22,14 @@ from models.yaml_reader import parse_duration
 from tests.oracle import Said, canonical, day
 
 SHORT = {
-    "180d": "25ms", "60d": "20ms", "30d": "9ms", "7d": "5ms", "3d": "3ms", "1d": "2ms", "24h": "4ms",
+    "180d": "25ms", "90d": "12ms", "60d": "20ms", "30d": "9ms", "7d": "5ms", "3d": "3ms", "1d": "2ms", "24h": "4ms",
     "60m": "4ms", "30m": "2ms", "5m": "1ms",
 }  # fmt: skip
 DAY_MS = 86_400_000
 NOON = 20_000 * DAY_MS - 20  # so that the day changes in the middle of a history
 
 _text = re.sub(
-    r"\b(180d|60d|30d|7d|3d|1d|24h|60m|30m|5m)\b", lambda found: SHORT[found[1]], template("default")
+    r"\b(180d|90d|60d|30d|7d|3d|1d|24h|60m|30m|5m)\b", lambda found: SHORT[found[1]], template("default")
 )
 MODEL = load_model(_text, where="short.yaml")
 OTHER_MODEL = load_model(
