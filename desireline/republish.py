@@ -85,12 +85,18 @@ class Republisher:
     def put_back(self) -> None:
         """All of it, and wait until the worker has taken it."""
         self._say(step="spool")
-        self._send_inbox(encode_watermark(*row) for row in self._watermarks())
+        watermarks = self._watermarks()
+        # whoever comes while households are put back, or is not put back at all, is asked for in the archive
+        partial = any(watermarks.values())
+        self._send_inbox(
+            encode_watermark(partition, at, partial=partial) for partition, at in watermarks.items()
+        )
         self._publish_missing()
         self._send_alerts()
         horizon_ms = self._settings.cache_horizon_ms
         if horizon_ms is None:
-            horizon_ms = self._model.history_ms
+            # a silence that is still to be said may have begun as long ago as its phase is patient
+            horizon_ms = max(self._model.history_ms, *self._model.patience_ms.values())
         self._say(step="archive", to_put_back=self._archived(now_ms() - horizon_ms))
         together: list[Past] = []
         count = 0
@@ -107,11 +113,13 @@ class Republisher:
         self._say(step="done", to_put_back=self._progress.put_back, finished_at=now_ms())
         log.info(self._progress.sentence)
 
-    def _watermarks(self) -> list[tuple[int, int]]:
+    def _watermarks(self) -> dict[int, int]:
+        """Of each partition the watermark that it was judged at, UTC ms; 0: it never was."""
         rows = self.client.query(
             "select partition, toUnixTimestamp64Milli(max(watermark)) from watermarks group by partition"
         ).result_rows
-        return [(partition, at) for partition, at in rows if partition < self._settings.partitions and at]
+        known = dict.fromkeys(range(self._settings.partitions), 0)
+        return known | {partition: at for partition, at in rows if partition in known}
 
     def _archived(self, since: int) -> int:
         """About how many touchpoints are to be put back: the rows since then, UTC ms."""

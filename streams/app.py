@@ -39,8 +39,10 @@ class Worker:
             # only here: the warehouse's client takes long to import, and stitching does without
             from streams.alert import add_alert_agent
             from streams.load import add_load_agent
+            from streams.rehydrate import add_rehydrate_agent
 
             add_load_agent(self.app, config, self.failed)
+            add_rehydrate_agent(self.app, config, self.failed)
             add_alert_agent(self.app, config.partitions, self.failed)
         self._add_watch()
         if config.web_port is not None:

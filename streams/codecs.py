@@ -201,7 +201,8 @@ class Elements(msgspec.Struct, frozen=True, array_like=True, tag="e"):
 
     `full`: whoever gets them says everything of the household again. `watermark`: the one that the sender
     was judged at (UTC ms), 0 for what was never judged. `seen`: of how many elements the household was
-    judged before its state was lost; what is said from now on must count more.
+    judged before its state was lost; what is said from now on must count more. `trimmed`: what is kept of
+    elements that the sender does not hold any more (`models.trimming`), or nothing.
     """
 
     to: str
@@ -209,6 +210,7 @@ class Elements(msgspec.Struct, frozen=True, array_like=True, tag="e"):
     full: bool = False
     watermark: int = 0
     seen: int = 0
+    trimmed: bytes = b""
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True, tag="l"):
@@ -220,12 +222,25 @@ class Link(msgspec.Struct, frozen=True, array_like=True, tag="l"):
 
 
 class Passed(msgspec.Struct, frozen=True, array_like=True, tag="w"):
-    """What happened up to `at` (UTC ms) is known: the watermark of the partition that this is sent to."""
+    """What happened up to `at` (UTC ms) is known: the watermark of the partition that this is sent to.
+
+    `partial`: the archive has households that were not put back, so that a node that is not known may be one
+    of them.
+    """
 
     at: int
+    partial: bool = False
 
 
-Message = Elements | Link | Passed
+class Rehydrated(msgspec.Struct, frozen=True, array_like=True, tag="h"):
+    """All that the archive has of what `by` asked for was sent before; `missing`: marks of what it has not."""
+
+    to: str
+    by: str
+    missing: bytes = b""
+
+
+Message = Elements | Link | Passed | Rehydrated
 
 _messages = msgspec.msgpack.Decoder(list[Message])
 
@@ -240,22 +255,52 @@ def decode_messages(value: bytes) -> list[Message]:
     return _messages.decode(value)
 
 
+# --- what is asked of the archive: journeys.rehydrate ---
+
+
+class PastWanted(msgspec.Struct, frozen=True, array_like=True):
+    """The household of `to` needs elements back: those of the marks `archived`, or all that are known of it.
+
+    `identifiers`: keys by which they are found.
+    """
+
+    to: str
+    identifiers: list[str]
+    archived: bytes = b""
+
+
+_past_wanted = msgspec.msgpack.Decoder(PastWanted)
+
+
+def encode_past_wanted(wanted: PastWanted) -> bytes:
+    """A record of `journeys.rehydrate`."""
+    return _msgpack.encode(wanted)
+
+
+def decode_past_wanted(value: bytes) -> PastWanted:
+    """What `encode_past_wanted` made."""
+    return _past_wanted.decode(value)
+
+
 # --- the changelog of the table ---
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
-    """The value of an entry: what `Elements` brought to a node."""
+    """The value of an entry: what `Elements` brought to a node, or what is kept of what was trimmed there."""
 
     elements: list[Element]
     watermark: int = 0
     seen: int = 0
+    trimmed: bytes = b""
 
 
 class EntryKey(msgspec.Struct, frozen=True, array_like=True):
     """The key of a changelog entry; it identifies the entry, so that compaction never loses one.
 
     `kind` "e": elements that the record (`topic`, `offset`) carries for `node`; "p": `node` belongs to the
-    household of `parent`; "w": the watermark of the partition, of a writer's generation (`offset`).
+    household of `parent`; "t": what is kept of elements of `node` that were trimmed, the `part`th time in a
+    writer's generation (`offset`); "w": the watermark of the partition, of such a generation; "x": the archive
+    has households that were not put back; "q": it was asked whether `node` is one of them.
     """
 
     kind: str
@@ -267,10 +312,10 @@ class EntryKey(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Entry(NamedTuple):
-    """A changelog entry, as bytes."""
+    """A changelog entry, as bytes; without a value it deletes the one of that key."""
 
     key: bytes
-    value: bytes
+    value: bytes | None
 
 
 _kept = msgspec.msgpack.Decoder(Kept)
@@ -281,7 +326,23 @@ def element_entries(node: str, topic: str, offset: int, kept: Kept) -> Iterator[
     """The entries of what one record carries for one node; a pure function of the record."""
     for part, chunk in enumerate(parts(kept.elements)):
         key = EntryKey("e", node, "", topic, offset, part)
-        yield Entry(_msgpack.encode(key), _msgpack.encode(Kept(chunk, kept.watermark, kept.seen)))
+        trimmed = b"" if part else kept.trimmed
+        yield Entry(_msgpack.encode(key), _msgpack.encode(Kept(chunk, kept.watermark, kept.seen, trimmed)))
+
+
+def deletion(node: str, topic: str, offset: int, part: int) -> Entry:
+    """Deletes an entry of `element_entries`."""
+    return Entry(_msgpack.encode(EntryKey("e", node, "", topic, offset, part)), None)
+
+
+def trimmed_entry(node: str, generation: int, number: int, kept: Kept) -> Entry:
+    """The entry that keeps what is left of trimmed elements. None replaces another one."""
+    return Entry(_msgpack.encode(EntryKey("t", node, offset=generation, part=number)), _msgpack.encode(kept))
+
+
+def partial_entry() -> Entry:
+    """The entry that says that the archive has households that were not put back."""
+    return Entry(_msgpack.encode(EntryKey("x")), b"\x01")
 
 
 def parent_entry(node: str, parent: str) -> Entry:
@@ -296,6 +357,11 @@ def watermark_entry(generation: int, watermark: int) -> Entry:
     not pass for what its successor has said.
     """
     return Entry(_msgpack.encode(EntryKey("w", offset=generation)), _msgpack.encode(watermark))
+
+
+def asked_entry(node: str, *, answered: bool = False) -> Entry:
+    """The entry that says that nothing is said of a node until the archive has told what it knows."""
+    return Entry(_msgpack.encode(EntryKey("q", node)), None if answered else b"\x01")
 
 
 def decode_entry_key(key: bytes) -> EntryKey:

@@ -24,6 +24,10 @@ OVERSIZED = Gauge(
 WATERMARK = Gauge(
     "desireline_watermark_seconds", "Watermark, seconds since 1970, by partition", ["partition"]
 )
+TRIMMED = Counter("desireline_households_trimmed", "Times that closed journeys of a household left the state")
+REHYDRATED = Counter(
+    "desireline_households_rehydrated", "Households whose past was read back from the archive"
+)
 LAG = Gauge("desireline_lag_records", "Records not taken yet, by topic", ["topic"])
 LOAD_WAITING_SECONDS = Gauge(
     "desireline_load_waiting_seconds", "Seconds that what is written to the warehouse next has waited"

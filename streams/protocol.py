@@ -19,15 +19,18 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from models.fold import Household
 from models.identifier import IdentifierOrder
 from models.journey_model import JourneyModel
 from models.routing import partition_of, routing_key
 from models.touchpoint import Clock, Element, Record, Touchpoint
+from models.trimming import Trimmed, decode_trimmed, encode_trimmed, pack, union_of, unpack
 from models.verdict import Facts
 from models.watermark import Watermark
 from streams import codecs
-from streams.codecs import Elements, Entry, Kept, Link, Message, Passed
+from streams.codecs import Elements, Entry, EntryKey, Kept, Link, Message, Passed, PastWanted, Rehydrated
 from streams.deadlines import Deadlines
+from streams.entries import EntryIndex, Place
 from streams.roots import Roots
 
 _BEFORE_ALL = -1
@@ -46,6 +49,13 @@ class Effects(NamedTuple):
 
     entries: list[Entry]
     messages: dict[int, list[Message]]
+
+
+class Trims(NamedTuple):
+    """What is to be written once all that was said is durable: first `entries`, then, durable, `deletions`."""
+
+    entries: list[Entry]
+    deletions: list[Entry]
 
 
 class Nodes:
@@ -82,7 +92,15 @@ class Nodes:
         self._guarded: dict[str, int] = {}
         self._full_to: dict[str, int] = {}
         self._next: dict[str, int] = {}  # topic -> offset of the next record
-        self._loaded: dict[str, list[bytes]] = {}  # node -> entries of elements, until `recovered`
+        # node -> its entries by key, until `recovered`
+        self._loaded: dict[str, dict[bytes, tuple[EntryKey, bytes]]] = {}
+        self._entries = EntryIndex()
+        self._partial = False  # the archive has households that are not here, nor were trimmed here
+        self._awaiting: set[str] = set()  # roots of which the archive may know more; nothing is said of them
+        self._wanted: dict[str, int] = {}  # root -> how many trimmed elements were asked back
+        self._requests: list[PastWanted] = []
+        self._trims = Trims([], [])
+        self._trims_made = 0
         self._live = False
         self._watermark_generation = -1
         self.generation = 0
@@ -91,15 +109,24 @@ class Nodes:
     # --- taking over a partition ---
 
     def load(self, key: bytes, value: bytes | None) -> None:
-        """An entry of the changelog. None as its value: it was trimmed.
+        """An entry of the changelog. None as its value: it was deleted.
 
         Once records are received, entries are our own, or of a predecessor whose records come to us, too.
         """
-        if value is None or self._live:
+        if self._live:
             return
         about = codecs.decode_entry_key(key)
-        if about.kind == "e":
-            self._loaded.setdefault(about.node, []).append(value)
+        if about.kind in ("e", "t"):
+            entries = self._loaded.setdefault(about.node, {})
+            entries.pop(key, None)
+            if value is not None:
+                entries[key] = about, value
+        elif about.kind == "q":
+            (self._awaiting.discard if value is None else self._awaiting.add)(about.node)
+        elif value is None:
+            return
+        elif about.kind == "x":
+            self._partial = True
         elif about.kind == "p":
             parent = self.parents.get(about.node, about.parent)
             self.parents[about.node] = min(parent, about.parent, key=self._rank)
@@ -117,19 +144,31 @@ class Nodes:
         """
         while self._loaded:
             node, entries = self._loaded.popitem()
-            household = self.households.create(node)
-            for entry in entries:
-                kept = codecs.decode_kept(entry)
-                household.add(kept.elements)
-                self.households.raise_to(household, kept.seen, kept.watermark)
-            if node in self.parents:
-                self._leave(node)
-            else:
-                household.judge(self.watermark.value)
-                self._deadlines.set(node, household.next_deadline())
+            if entries:
+                self._restore(node, entries.values())
             if len(self._loaded) % _REST_EVERY == 0:
                 self.households.rest()
                 yield len(self._loaded)
+
+    def _restore(self, node: str, entries: Iterable[tuple[EntryKey, bytes]]) -> None:
+        household = self.households.create(node)
+        loaded = [(about, codecs.decode_kept(value)) for about, value in entries]
+        trimmed = union_of(decode_trimmed(kept.trimmed) for _, kept in loaded if kept.trimmed)
+        if trimmed is not None:
+            household.remember(trimmed)
+        for about, kept in loaded:
+            household.add(kept.elements, loading=True)
+            self.households.raise_to(household, kept.seen, kept.watermark)
+            if about.kind == "e":
+                self._index(node, Place(about.topic, about.offset, about.part), kept)
+        if node in self.parents:
+            self._leave(node)
+            return
+        if household.finish_loading(self.watermark.value):
+            self._full[node] = None
+        if node in self._awaiting:
+            self._requests.append(PastWanted(node, sorted(household.identifiers())))
+        self._schedule(node, household)
 
     def guard(
         self,
@@ -208,8 +247,12 @@ class Nodes:
                 if handling.full and not message.full:
                     message = msgspec.structs.replace(message, full=True)
                 handling.elements(message)
+            elif isinstance(message, Rehydrated):
+                handling.rehydrated(message)
             else:
                 self.watermark.clock(message.at)
+                if message.partial and not self._partial:
+                    handling.begin_asking()
         return handling.done()
 
     def next_of(self, topic: str) -> int:
@@ -235,11 +278,11 @@ class Nodes:
         watermark = self.watermark.value
         said = Facts()
         for household_id in self._unsaid:
-            if household_id not in self._full:
+            if household_id not in self._full and household_id not in self._awaiting:
                 household = self.households[household_id]
                 _append(said, household.judge(watermark, journeys=False))
                 self._changed[household_id] = None
-                self._deadlines.set(household_id, household.next_deadline())
+                self._schedule(household_id, household)
         self._unsaid = {}
         return said
 
@@ -251,18 +294,29 @@ class Nodes:
             if household_id not in self._full:
                 said.journeys.extend(self.households[household_id].journey_rows())
         self._changed = {}
-        full, self._full = self._full, {}
+        full = {root: None for root in self._full if root not in self._awaiting}
+        self._full = {}
         due = [household_id for household_id in self._deadlines.due(watermark) if household_id not in full]
         for number, household_id in enumerate([*full, *due], start=1):
             household = self.households.get(household_id)
-            if household is not None:
+            if household is not None and household_id not in self._awaiting:
                 _append(said, household.judge(watermark, full=household_id in full))
-                self._deadlines.set(household_id, household.next_deadline())
+                self._trim(household)
             if number % _REST_EVERY == 0:  # thousands may be due at once, and all were woken
                 self.households.rest()
         self.households.rest()
         said.watermarks[self.partition] = watermark
         return said
+
+    def requests(self) -> list[PastWanted]:
+        """What is asked of the archive since this was last called."""
+        requests, self._requests = self._requests, []
+        return requests
+
+    def trims(self) -> Trims:
+        """What left the state since this was last called. All that was said before must be durable first."""
+        trims, self._trims = self._trims, Trims([], [])
+        return trims
 
     def settled(self) -> None:
         """What was received may be committed: what is kept for replays is forgotten, once none is to come."""
@@ -277,6 +331,48 @@ class Nodes:
         full = not self.trusting or at.offset < self._full_to.get(at.topic, _BEFORE_ALL)
         return _Handling(self, at, replay, full)
 
+    @property
+    def _alone(self) -> bool:
+        """Whether all that a predecessor may have handled or said was handled and said again by us."""
+        return self.trusting and all(
+            self._next.get(topic, 0) >= end
+            for ends in (self._guarded, self._full_to)
+            for topic, end in ends.items()
+        )
+
+    def _schedule(self, household_id: str, household: Household) -> None:
+        """When is the household to be looked at again? Never before more comes, if it waits for its past."""
+        if household.wants_past and household.trimmed is not None:
+            self._ask_back(household, household.trimmed)
+        instants = (household.next_deadline(), household.next_trim())
+        self._deadlines.set(household_id, min([at for at in instants if at is not None], default=None))
+
+    def _trim(self, household: Household) -> None:
+        """Let what is old leave the state, if it is time and nobody else can be at work on it."""
+        root, trim_at = household.household_id, household.next_trim()
+        if trim_at is not None and trim_at < self.watermark.value and self._alone:
+            gone = self.households.trim(household)
+            household = self.households[root]
+            if gone is not None:
+                kept = Kept([], household.watermark, self.households.floor(root), encode_trimmed(gone))
+                self._trims_made += 1
+                self._trims.entries.append(
+                    codecs.trimmed_entry(root, self.generation, self._trims_made, kept)
+                )
+                for place in self._entries.pop_before(root, household.begins_at):
+                    self._trims.deletions.append(codecs.deletion(root, *place))
+        self._schedule(root, household)
+
+    def _ask_back(self, household: Household, trimmed: Trimmed) -> None:
+        """Ask for what was trimmed of a household, unless that was asked before."""
+        root, archived = household.household_id, trimmed.archived
+        if self._wanted.get(root, 0) < len(archived):
+            self._wanted[root] = len(archived)
+            self._requests.append(PastWanted(root, sorted(household.identifiers()), pack(archived)))
+
+    def _index(self, node: str, place: Place, kept: Kept) -> None:
+        self._entries.add(node, place, kept.elements, lasting=bool(kept.trimmed or kept.seen))
+
     def _leave(self, node: str) -> Elements | None:
         """A root became an alias: what it held, for its parent."""
         seen = self.households.floor(node)
@@ -285,9 +381,15 @@ class Nodes:
         self._full.pop(node, None)
         self._changed.pop(node, None)
         self._deadlines.set(node, None)
+        self._entries.pop(node)
+        self._wanted.pop(node, None)
+        self._awaiting.discard(node)
         if household is None or not household.count:
             return None
-        held = Elements(self.parents[node], list(household.elements()), True, household.watermark, seen)
+        trimmed = b"" if household.trimmed is None else encode_trimmed(household.trimmed)
+        held = Elements(
+            self.parents[node], list(household.elements()), True, household.watermark, seen, trimmed
+        )
         household.let_go()
         self._left[node] = held
         return held
@@ -309,8 +411,15 @@ class _Handling:
     def done(self) -> Effects:
         """The effects, with one entry for all that the record carries for a node."""
         for node, kept in self._kept.items():
-            self._effects.entries.extend(codecs.element_entries(node, self._at.topic, self._at.offset, kept))
+            topic, offset = self._at
+            for part, entry in enumerate(codecs.element_entries(node, topic, offset, kept)):
+                self._effects.entries.append(entry)
+                self._nodes._index(node, Place(topic, offset, part), kept)
         return self._effects
+
+    def keep(self, entry: Entry) -> None:
+        """An entry that is of no node."""
+        self._effects.entries.append(entry)
 
     def elements(self, message: Elements) -> None:
         """Elements for a node: for its household, or to be forwarded."""
@@ -325,19 +434,22 @@ class _Handling:
                 self._send(to, message)  # a foreign producer's
                 return
             household = nodes.households.create(to)
+            if nodes._partial and not message.seen:
+                named = (one.key for element in elements for one in element.identifiers)
+                self._ask_archive(to, named)
         known = household.identifiers()
+        if message.trimmed:
+            household.remember(decode_trimmed(message.trimmed))
+        if message.full and household.trimmed is not None and (
+            message.watermark or message.trimmed or household.linked_by(elements)
+        ):  # fmt: skip
+            household.want_past()
         new = household.add(elements)
         if message.watermark or message.seen:
             nodes.households.raise_to(household, message.seen, message.watermark)
+        kept = Kept(elements, message.watermark, message.seen, message.trimmed)
         before = self._kept.get(to)
-        if before is None:
-            self._kept[to] = Kept(elements, message.watermark, message.seen)
-        else:
-            self._kept[to] = Kept(
-                before.elements + elements,
-                max(before.watermark, message.watermark),
-                max(before.seen, message.seen),
-            )
+        self._kept[to] = kept if before is None else _both(before, kept)
         if message.full:
             nodes._full[to] = None
         elif new:
@@ -364,8 +476,11 @@ class _Handling:
                 weaker, stronger = sorted((parent, other), key=rank, reverse=True)
                 self._send(weaker, Link(weaker, stronger, full))
             return
+        known = to in nodes.households
+        if not known and nodes._partial:
+            nodes._requests.append(PastWanted(to, [to]))
         if rank(to) < rank(other):
-            if to not in nodes.households:
+            if not known:
                 nodes.households.create(to)
             self._send(other, Link(other, to, full))
             return
@@ -375,12 +490,56 @@ class _Handling:
         if held is not None:
             self._merge(held)
 
+    def rehydrated(self, message: Rehydrated) -> None:
+        """The archive has told all it knows."""
+        nodes, to = self._nodes, message.to
+        household = nodes.households.get(to)
+        if household is None:
+            if to in nodes.parents:
+                parent = nodes.parents[to]
+                self._send(parent, msgspec.structs.replace(message, to=parent))
+            return
+        if message.by == to:
+            nodes._wanted.pop(to, None)
+            if to in nodes._awaiting:
+                nodes._awaiting.discard(to)
+                self.keep(codecs.asked_entry(to, answered=True))
+        household.missed(unpack(message.missing))
+        nodes._full[to] = None
+
+    def begin_asking(self) -> None:
+        """The archive has households that are not here: what came before may belong to one of them."""
+        nodes = self._nodes
+        nodes._partial = True
+        self.keep(codecs.partial_entry())
+        for root in list(nodes.households):
+            self._ask_archive(root, nodes.households[root].identifiers())
+        nodes._requests += [PastWanted(alias, [alias]) for alias in nodes.parents]
+
+    def _ask_archive(self, root: str, identifiers: Iterable[str]) -> None:
+        """A root may be one that the archive knows: until it has told, nothing is said of it."""
+        self._nodes._awaiting.add(root)
+        self._nodes._requests.append(PastWanted(root, sorted({root, *identifiers})))
+        self.keep(codecs.asked_entry(root))
+
     def _merge(self, held: Elements) -> None:
-        for part in codecs.parts(held.elements):
-            self._send(held.to, msgspec.structs.replace(held, elements=part))
+        for number, part in enumerate(codecs.parts(held.elements)):
+            trimmed = b"" if number else held.trimmed
+            self._send(held.to, msgspec.structs.replace(held, elements=part, trimmed=trimmed))
 
     def _send(self, to: str, message: Message) -> None:
         self._effects.messages.setdefault(partition_of(to, self._nodes.partitions), []).append(message)
+
+
+def _both(some: Kept, more: Kept) -> Kept:
+    """What one record brought to one node in two messages."""
+    trimmed = union_of(decode_trimmed(kept.trimmed) for kept in (some, more) if kept.trimmed)
+    return Kept(
+        some.elements + more.elements,
+        max(some.watermark, more.watermark),
+        max(some.seen, more.seen),
+        b"" if trimmed is None else encode_trimmed(trimmed),
+    )
 
 
 def _append(said: Facts, more: Facts) -> None:
@@ -461,6 +620,28 @@ def encode_put_back(
     return encode_pasts([_Loose(list(elements))], order, partitions)
 
 
-def encode_watermark(partition: int, watermark: int) -> InboxRecord:
-    """The record that tells a partition its watermark (UTC ms) after the broker lost it."""
-    return InboxRecord(partition, b"", codecs.encode_messages([Passed(watermark)])[0])
+def encode_watermark(partition: int, watermark: int, *, partial: bool = False) -> InboxRecord:
+    """The record that tells a partition its watermark (UTC ms) after the broker lost it.
+
+    `partial`: not every household that the archive has is put back.
+    """
+    return InboxRecord(partition, b"", codecs.encode_messages([Passed(watermark, partial)])[0])
+
+
+def encode_answer(
+    wanted: PastWanted, found: Past, missing: bytes, order: IdentifierOrder, partitions: int
+) -> list[InboxRecord]:
+    """The archive's answer. `missing`: marks of what was asked for and is not there (any more).
+
+    What a household trimmed goes back to it; a household that is not known is put back as any other, and who
+    asked is told of it.
+    """
+    told = Rehydrated(wanted.to, wanted.to, missing)
+    records: list[InboxRecord] = []
+    back: list[Message] = []
+    if wanted.archived:
+        back = [Elements(wanted.to, part, True) for part in codecs.parts(list(found.elements))]
+    else:
+        records = encode_pasts([found], order, partitions)
+    partition = partition_of(wanted.to, partitions)
+    return records + [InboxRecord(partition, b"", value) for value in codecs.encode_messages([*back, told])]

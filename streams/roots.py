@@ -9,6 +9,7 @@ import lz4.block
 
 from models.fold import Household
 from models.journey_model import JourneyModel
+from models.trimming import Trimmed
 
 HOUSEHOLD_WEIGHT = 4
 """A household without elements takes as much memory as so many elements."""
@@ -77,6 +78,15 @@ class Roots:
         household = self._awake[root] = Household(root, self._model)
         self._woken += HOUSEHOLD_WEIGHT
         return household
+
+    def trim(self, household: Household) -> Trimmed | None:
+        """Let what is old of an awake household leave; what is kept of it, or None if nothing is to leave."""
+        left = household.trim()
+        if left is None:
+            return None
+        household, gone = left
+        self._awake[household.household_id] = household
+        return gone
 
     def pop(self, root: str) -> Household | None:
         """Take a household out."""

@@ -21,10 +21,10 @@ from models.errors import DesirelineError
 from models.verdict import Facts
 from streams import codecs, metrics
 from streams.changelog import Households
-from streams.codecs import Entry, Message
+from streams.codecs import Entry, Message, PastWanted
 from streams.config import WorkerConfig
-from streams.protocol import Nodes, Position
-from streams.topics import CHANNEL_TOPICS, FACTS, INBOX, REJECTED
+from streams.protocol import Nodes, Position, Trims
+from streams.topics import CHANNEL_TOPICS, FACTS, INBOX, REHYDRATE, REJECTED
 from streams.watch import OffsetGaps, check_gap
 
 log = logging.getLogger(__name__)
@@ -185,10 +185,12 @@ class Stitcher:
             for nodes in all_nodes:
                 if nodes.has_news:
                     said[nodes.partition] = nodes.judge()
+        requests = {nodes.partition: nodes.requests() for nodes in all_nodes}
+        trims = [(nodes.partition, nodes.trims()) for nodes in all_nodes] if checkpoint else []
         try:
-            await self._send_and_wait(entries, messages, rejected, said)
+            await self._send_and_wait(entries, messages, rejected, said, requests)
             if checkpoint:
-                await self._release(covered, watermarks)
+                await self._release(covered, watermarks, trims)
                 if taken or covered:
                     metrics.CHECKPOINT_SECONDS.observe(time.monotonic() - started)
         finally:
@@ -227,6 +229,7 @@ class Stitcher:
         messages: dict[int, list[Message]],
         rejected: list[tuple[int, bytes]],
         said: dict[int, Facts],
+        requests: dict[int, list[PastWanted]],
     ) -> None:
         waiting: list[Awaitable[Any]] = []
         for partition, some in entries.items():
@@ -236,6 +239,9 @@ class Stitcher:
                 waiting.append(await self._publish(INBOX, partition, value))
         for partition, value in rejected:
             waiting.append(await self._publish(REJECTED, partition, value))
+        for partition, wanted in requests.items():
+            for one in wanted:
+                waiting.append(await self._publish(REHYDRATE, partition, codecs.encode_past_wanted(one)))
         for partition, facts in said.items():
             metrics.SAID.inc(len(facts.touchpoints))
             for value in codecs.encode_facts(facts):
@@ -243,14 +249,26 @@ class Stitcher:
         if waiting:
             await asyncio.gather(*waiting)
 
-    async def _release(self, covered: list[EventT[Any]], watermarks: dict[int, int]) -> None:
-        """All that these records owe was sent: keep the watermark it was sent at, then let offsets go."""
+    async def _release(
+        self, covered: list[EventT[Any]], watermarks: dict[int, int], trims: list[tuple[int, Trims]]
+    ) -> None:
+        """All that these records owe was sent: keep the watermark it was sent at, then let offsets go.
+
+        What leaves the state is described before its entries are deleted.
+        """
         waiting: list[Awaitable[Any]] = []
+        for partition, trim in trims:
+            if trim.entries:
+                waiting += await self._households.write(partition, trim.entries)
+                metrics.TRIMMED.inc(len(trim.entries))
         for partition, watermark in watermarks.items():
             entry = codecs.watermark_entry(self._households.generation, watermark)
             waiting += await self._households.write(partition, [entry])
         if waiting:
             await asyncio.gather(*waiting)
+        for partition, trim in trims:
+            if trim.deletions:
+                await self._households.write(partition, trim.deletions)
         generation = self._households.generation
         for event in covered:
             event.ack()

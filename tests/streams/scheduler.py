@@ -1,8 +1,9 @@
 """Partitions, logs, workers, crashes and zombies in one process, driving the real `streams.protocol`.
 
 A worker does what `streams.stitch` does: takes records, says what is new now and then, and at a checkpoint
-says all that is owed, keeps the watermark, and commits. What it sends becomes durable in any order, at a
-crash only in part.
+says all that is owed, keeps the watermark, lets what is old leave the state, and commits. What it sends
+becomes durable in any order, at a crash only in part. The archive answers from what was loaded, sooner or
+later, sometimes twice.
 """
 
 import random
@@ -15,9 +16,11 @@ from models.household import verdicts
 from models.identifier import Identifier
 from models.journey_model import JourneyModel
 from models.routing import partition_of, routing_key
-from models.touchpoint import Clock, Correction, Element, Identification, Record, Touchpoint
-from models.verdict import Facts
+from models.touchpoint import Clock, Correction, Element, Identification, Record, Touchpoint, encoding
+from models.trimming import element_mark, pack, unpack
+from models.verdict import DuplicateRow, Facts
 from streams import codecs, protocol
+from streams.codecs import PastWanted
 from streams.protocol import Nodes, Position
 
 CHANNELS = ("touchpoints.web", "touchpoints.voice")
@@ -33,10 +36,13 @@ class Warehouse:
         self._rng = rng
         self._rows: dict[Any, Any] = {}
         self._archive: set[bytes] = set()
+        self._elements: dict[bytes, Element] = {}
         self.watermarks: dict[int, int] = {}
 
     def load(self, value: bytes) -> None:
         facts = msgspec.msgpack.decode(value, type=Facts)
+        for touchpoint in facts.touchpoints:
+            self._elements[encoding(touchpoint.touchpoint)] = touchpoint.touchpoint
         for key, row in keyed(facts):
             known = self._rows.get(key)
             if known is None or row.version > known.version or (
@@ -46,6 +52,16 @@ class Warehouse:
         self._archive |= archived(facts)
         for partition, watermark in facts.watermarks.items():
             self.watermarks[partition] = max(watermark, self.watermarks.get(partition, 0))
+
+    def elements(self) -> list[Element]:
+        """What the archive can give back: every element that a row was loaded of, and conflicting duplicates."""
+        elements = dict(self._elements)
+        for row in self._rows.values():
+            if isinstance(row, DuplicateRow):
+                elements[row.content.encode()] = msgspec.json.decode(row.content, type=Touchpoint)
+        for one in self._archive:
+            elements[one] = msgspec.json.decode(one, type=Identification | Correction)
+        return list(elements.values())
 
     def seen(self) -> int:
         """The most elements that a household had seen."""
@@ -126,7 +142,13 @@ class Worker:
         self.cluster = cluster
         self.partition = partition
         self.generation = cluster.next_generation()
-        self.nodes = Nodes(partition, cluster.partitions, cluster.model, awake_limit=cluster.awake_limit)
+        self.nodes = Nodes(
+            partition,
+            cluster.partitions,
+            cluster.model,
+            allowed_lateness_ms=cluster.allowed_lateness_ms,
+            awake_limit=cluster.awake_limit,
+        )
         for key, value in cluster.changelog[partition]:
             self.nodes.load(key, value)
         for _ in self.nodes.recovered():
@@ -143,6 +165,7 @@ class Worker:
         return any(self.position[topic] < end for topic, end in self.cluster.ends(self.partition).items())
 
     def take(self) -> None:
+        self._ask()
         ends = self.cluster.ends(self.partition)
         topics = [topic for topic in TOPICS if self.position[topic] < ends[topic]]
         if not topics:
@@ -163,12 +186,20 @@ class Worker:
     def say(self) -> None:
         if self.nodes.has_news:
             self._send(self.nodes.judge())
+            self._ask()
 
     def checkpoint(self) -> None:
         position = dict(self.position)
         watermark = self.nodes.watermark.value
         self._send(self.nodes.say_all())
+        self._ask()
+        trims = self.nodes.trims()
         self.flush()
+        self.cluster.stats["trims"] += len(trims.entries)
+        self.pending += [("entry", entry) for entry in trims.entries]
+        self.flush()
+        self.pending += [("entry", entry) for entry in trims.deletions]
+        self.flush(0.5)
         if watermark != self.kept_watermark:
             self.kept_watermark = watermark
             self._durable(("entry", codecs.watermark_entry(self.generation, watermark)))
@@ -185,6 +216,9 @@ class Worker:
             self._durable(effect)
         self.pending = self.pending[some:]
 
+    def _ask(self) -> None:
+        self.pending += [("request", wanted) for wanted in self.nodes.requests()]
+
     def _send(self, facts: Facts) -> None:
         self.pending += [("facts", value) for value in codecs.encode_facts(facts)]
 
@@ -195,6 +229,8 @@ class Worker:
         elif kind == "message":
             partition, value = what
             self.cluster.logs[partition][INBOX].append(value)
+        elif kind == "request":
+            self.cluster.requests.append((self.partition, what))
         else:
             self.cluster.warehouse.load(what)
 
@@ -207,8 +243,9 @@ class Cluster:
         self.partitions = partitions
         self.model = model
         self.awake_limit = rng.choice((None, 0, 10, 30))
+        self.allowed_lateness_ms = rng.choice((0, 3, 10, 60_000))
         self.warehouse = Warehouse(rng)
-        self.stats = dict.fromkeys(("crashes", "zombies", "losses"), 0)
+        self.stats = dict.fromkeys(("crashes", "zombies", "losses", "trims", "returns"), 0)
         self._generation = 0
         self._empty()
 
@@ -219,6 +256,7 @@ class Cluster:
         self.committed: list[dict[str, int]] = [dict.fromkeys(TOPICS, 0) for _ in every]
         self.workers = [Worker(self, partition) for partition in every]
         self.zombies: list[Worker] = []
+        self.requests: list[tuple[int, PastWanted]] = []
 
     def next_generation(self) -> int:
         self._generation += 1
@@ -232,10 +270,33 @@ class Cluster:
         self._empty()
 
     def compact(self, partition: int) -> None:
-        """Of each key the last entry, in the order of the last."""
+        """Of each key the last entry, in the order of the last; deletions go with what they delete."""
         last = {key: number for number, (key, _) in enumerate(self.changelog[partition])}
         log = self.changelog[partition]
-        self.changelog[partition] = [log[number] for number in sorted(last.values())]
+        self.changelog[partition] = [log[number] for number in sorted(last.values()) if log[number][1]]
+
+    def answer(self) -> None:
+        """The archive answers a request: what it has of it, and what not."""
+        _, wanted = self.requests.pop(self.rng.randrange(len(self.requests)))
+        asked = unpack(wanted.archived)
+        known = self.warehouse.elements()
+        missing: set[int] = set()
+        if asked:
+            past = {mark: element for element in known if (mark := element_mark(element)) in asked}
+            found, missing = Past(list(past.values()), 0, 0), asked - past.keys()
+        else:
+            mine = set(wanted.identifiers)
+            some = [
+                household
+                for household in households_of(known)
+                if mine & {identifier.key for element in household for identifier in element.identifiers}
+            ]
+            found = Past([element for household in some for element in household], self.warehouse.seen(), 0)
+        self.stats["returns"] += 1
+        for _ in range(self.rng.choice((1, 1, 2))):
+            order = self.model.identifier_order
+            for record in protocol.encode_answer(wanted, found, pack(missing), order, self.partitions):
+                self.logs[record.partition][INBOX].append(record.value)
 
     def publish(self, partition: int, topic: str, value: Any) -> None:
         self.logs[partition][topic].append(value)
@@ -256,11 +317,16 @@ class Cluster:
             elif chance < 0.7:
                 worker.flush(0.5)
             self._age_zombies()
+            if self.requests and rng.random() < 0.3:
+                self.answer()
             if waiting and worker in self.workers and rng.random() < 0.05:
                 self._replace(worker)
             if not waiting and not self.zombies and not any(worker.behind for worker in self.workers):
                 for worker in self.workers:
                     worker.checkpoint()
+                    worker.flush()
+                while self.requests:
+                    self.answer()
                 if not any(worker.behind for worker in self.workers):
                     return
 
@@ -314,7 +380,7 @@ def elements_of(rng: random.Random, noon: int) -> list[Element]:
     elements: list[Element] = []
 
     def some() -> tuple[Identifier, ...]:
-        return tuple(set(rng.choices(known, k=rng.choice((1, 1, 2, 2, 3)))))
+        return tuple(dict.fromkeys(rng.choices(known, k=rng.choice((1, 1, 2, 2, 3)))))
 
     for number in range(rng.randrange(1, 22)):
         channel = rng.choice(tuple(TYPES))
@@ -332,7 +398,7 @@ def elements_of(rng: random.Random, noon: int) -> list[Element]:
             elements.append(
                 msgspec.structs.replace(
                     touchpoint,
-                    identifiers=tuple({shared, rng.choice(known)}),
+                    identifiers=tuple(dict.fromkeys((shared, rng.choice(known)))),
                     source_updated_at=rng.choice((None, 5)),
                     occurred_at=at + rng.choice((0, 1)),
                 )
@@ -377,7 +443,7 @@ def differences(seed: int, model: JourneyModel, noon: int) -> tuple[dict[str, in
         cluster.run(list(first))
         watermarks = dict(cluster.warehouse.watermarks)
         cluster.lose_broker()
-        waiting += _again(rng, cluster, first, watermarks)
+        waiting += _again(rng, cluster, first, watermarks, end)
         rng.shuffle(waiting)
     cluster.run(waiting)
     cluster.run([_clock(cluster, partition, end) for partition in range(cluster.partitions)])
@@ -416,25 +482,41 @@ def _records(rng: random.Random, cluster: Cluster, elements: list[Element]) -> l
 
 
 def _again(
-    rng: random.Random, cluster: Cluster, lost: list[tuple[int, str, Any]], watermarks: dict[int, int]
+    rng: random.Random,
+    cluster: Cluster,
+    lost: list[tuple[int, str, Any]],
+    watermarks: dict[int, int],
+    end: int,
 ) -> list[tuple[int, str, Any]]:
-    """What a broker lost, published again or put back."""
+    """What a broker lost, published again or put back, or in part left to be asked for."""
     again: list[tuple[int, str, Any]]
-    if rng.random() < 0.5:
+    partial = False
+    if rng.random() < 0.4:
         again = [(partition, topic, (value, True)) for partition, topic, (value, _) in lost]
     else:
         records = (record for _, _, (value, _) in lost for record in codecs.decode(value).records)
         elements = [record for record in records if not isinstance(record, Clock)]
         order, partitions = cluster.model.identifier_order, cluster.partitions
-        if rng.random() < 0.5:
-            pasts = [Past(some, cluster.warehouse.seen(), 0) for some in households_of(elements)]
-            put_back = protocol.encode_pasts(pasts, order, partitions)
-        else:
+        chance = rng.random()
+        if chance < 0.3:
             put_back = protocol.encode_put_back(elements, order, partitions)
+        else:
+            households = households_of(elements)
+            if partial := chance < 0.7:
+                households = [some for some in households if not _rests(cluster, some, end)]
+            pasts = [Past(some, cluster.warehouse.seen(), 0) for some in households]
+            put_back = protocol.encode_pasts(pasts, order, partitions)
         again = [(record.partition, INBOX, record.value) for record in put_back]
-    for partition, watermark in watermarks.items():
-        again.append((partition, INBOX, protocol.encode_watermark(partition, watermark).value))
+    for partition in range(cluster.partitions):
+        record = protocol.encode_watermark(partition, watermarks.get(partition, 0), partial=partial)
+        again.append((partition, INBOX, record.value))
     return again
+
+
+def _rests(cluster: Cluster, household: list[Element], end: int) -> bool:
+    """Whether the archive has all of a household, and nothing more will be said of it unless more comes."""
+    want, standing = wanted(household, end, cluster.model), cluster.warehouse.standing()
+    return all(key in standing and standing[key] == row for key, row in want.items())
 
 
 def _clock(cluster: Cluster, partition: int, at: int) -> tuple[int, str, Any]:
