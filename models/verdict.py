@@ -171,3 +171,4 @@ class Facts(msgspec.Struct, array_like=True):
     corrections: list[Correction] = []
     duplicates: list[DuplicateRow] = []
     watermarks: dict[int, int] = {}  # partition -> watermark, UTC ms
+    model: str = ""  # fingerprint of the journey model it was judged under; empty: the current one

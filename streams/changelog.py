@@ -126,6 +126,7 @@ class Households(Collection):
             self._config.model,
             allowed_lateness_ms=self._config.lateness_ms,
             awake_limit=self._config.awake_elements // max(1, self._assigned),
+            fingerprint=self._config.fingerprint,
         )
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:

@@ -311,6 +311,13 @@ class EntryKey(msgspec.Struct, frozen=True, array_like=True):
     part: int = 0
 
 
+class KeptWatermark(msgspec.Struct, frozen=True, array_like=True):
+    """The value of a watermark entry. `model`: fingerprint of the journey model under which all was said."""
+
+    watermark: int
+    model: str = ""
+
+
 class Entry(NamedTuple):
     """A changelog entry, as bytes; without a value it deletes the one of that key."""
 
@@ -320,6 +327,7 @@ class Entry(NamedTuple):
 
 _kept = msgspec.msgpack.Decoder(Kept)
 _entry_key = msgspec.msgpack.Decoder(EntryKey)
+_kept_watermark = msgspec.msgpack.Decoder(int | KeptWatermark)
 
 
 def element_entries(node: str, topic: str, offset: int, kept: Kept) -> Iterator[Entry]:
@@ -350,13 +358,14 @@ def parent_entry(node: str, parent: str) -> Entry:
     return Entry(_msgpack.encode(EntryKey("p", node, parent)), b"\x01")
 
 
-def watermark_entry(generation: int, watermark: int) -> Entry:
-    """The entry that keeps a partition's watermark, UTC ms.
+def watermark_entry(generation: int, watermark: int, model: str = "") -> Entry:
+    """The entry that keeps a partition's watermark, UTC ms, and the journey model it was judged under.
 
     It is of its writer's generation: what a predecessor that does not know that it is one writes late must
     not pass for what its successor has said.
     """
-    return Entry(_msgpack.encode(EntryKey("w", offset=generation)), _msgpack.encode(watermark))
+    key = _msgpack.encode(EntryKey("w", offset=generation))
+    return Entry(key, _msgpack.encode(KeptWatermark(watermark, model)))
 
 
 def asked_entry(node: str, *, answered: bool = False) -> Entry:
@@ -374,9 +383,10 @@ def decode_kept(value: bytes) -> Kept:
     return _kept.decode(value)
 
 
-def decode_watermark(value: bytes) -> int:
-    """The watermark of a watermark entry, UTC ms."""
-    return msgspec.msgpack.decode(value, type=int)
+def decode_watermark(value: bytes) -> KeptWatermark:
+    """What a watermark entry says."""
+    kept = _kept_watermark.decode(value)
+    return KeptWatermark(kept) if isinstance(kept, int) else kept  # entries were numbers once
 
 
 def parts(elements: list[Element]) -> Iterator[list[Element]]:
@@ -403,7 +413,7 @@ def encode_facts(facts: Facts) -> Iterator[bytes]:
         yield encoded
         return
     for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
-        some = Facts()
+        some = Facts(model=facts.model)
         for name, row in half:
             getattr(some, name).append(row)
         if half[-1] is rows[-1]:
@@ -411,7 +421,7 @@ def encode_facts(facts: Facts) -> Iterator[bytes]:
         yield from encode_facts(some)
 
 
-_ROWS = tuple(field for field in Facts.__struct_fields__ if field != "watermarks")
+_ROWS = tuple(field for field in Facts.__struct_fields__ if field not in ("watermarks", "model"))
 
 
 def _split(items: list[Any], limit: int) -> Iterator[bytes]:

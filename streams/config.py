@@ -10,6 +10,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     bootstrap_servers: str  # host:port, commas between
     model: JourneyModel
+    fingerprint: str = ""  # by which the warehouse knows the model; empty: it knows none
     partitions: int = 8
     replication_factor: int = 1
     warehouse_url: str | None = None  # None: stitch only; facts wait in their topic for another worker

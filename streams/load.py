@@ -20,15 +20,20 @@ from faust import Stream
 from faust.types import AppT, EventT, StreamT
 
 from models.alerts import Abandonment
+from models.errors import DesirelineError
 from streams import metrics
 from streams.alert import encode_abandonment
 from streams.config import WorkerConfig
 from streams.stitch import stop_before_acknowledging
 from streams.topics import ABANDONMENT, ALERTS, FACTS, REJECTED
+from warehouse.connection import client
+from warehouse.journey_models import current_fingerprint
 from warehouse.loading import Group, Loading, RecordKind
-from warehouse.writer import WarehouseAway
+from warehouse.writer import WarehouseAway, WarehouseError, warehouse_errors
 
 log = logging.getLogger(__name__)
+
+_LOOK_AT_MODEL_EVERY_S = 2.0
 
 Result = TypeVar("Result")
 
@@ -252,8 +257,47 @@ def add_load_agent(
     async def forget(*_arguments: Any, **_more: Any) -> None:
         loader.forget()
 
+    warehouse_url = config.warehouse_url
+
+    async def look() -> None:
+        await _end_when_another_model_is_current(config, warehouse_url, stop)
+
     app.task(run)
+    if config.fingerprint:
+        app.task(look)
     app.on_partitions_revoked.connect(forget)
+
+
+class AnotherModelIsCurrent(DesirelineError):
+    """The journey model was changed: the worker must start again, under the new one."""
+
+
+async def _end_when_another_model_is_current(
+    config: WorkerConfig, warehouse_url: str, failed: Callable[[BaseException], Awaitable[None]]
+) -> None:
+    """Ask the warehouse now and then; while it is away, what was current is.
+
+    What is said meanwhile goes to the tables of the model that it is said under, so nothing hurries.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(_LOOK_AT_MODEL_EVERY_S)
+        try:
+            current = await loop.run_in_executor(None, _current_fingerprint, warehouse_url)
+        except WarehouseError:
+            continue
+        if current not in ("", config.fingerprint):
+            await failed(
+                AnotherModelIsCurrent(
+                    "another journey model is current now", remedy="The worker is started again under it."
+                )
+            )
+            return
+
+
+def _current_fingerprint(warehouse_url: str) -> str:
+    with warehouse_errors("journey_models"), client(warehouse_url) as asking:
+        return current_fingerprint(asking)
 
 
 def _record(event: EventT[Any]) -> Record:

@@ -35,6 +35,7 @@ from streams.roots import Roots
 
 _BEFORE_ALL = -1
 _REST_EVERY = 256  # households that are judged in a row
+_ELEMENTS_AGAIN = 20_000  # said at once under another journey model
 
 
 class Position(NamedTuple):
@@ -72,6 +73,7 @@ class Nodes:
         *,
         allowed_lateness_ms: int | None = None,
         awake_limit: int | None = None,
+        fingerprint: str = "",
     ) -> None:
         self.partition = partition
         self.partitions = partitions
@@ -103,6 +105,9 @@ class Nodes:
         self._trims_made = 0
         self._live = False
         self._watermark_generation = -1
+        self._fingerprint = fingerprint
+        self._judged_under = ""  # fingerprint of the model under which the changelog's households were said
+        self._again: list[str] = []  # roots that were said under that one only
         self.generation = 0
         self.trusting = False
 
@@ -135,7 +140,9 @@ class Nodes:
             if about.offset > self._watermark_generation:
                 self.watermark.value = 0
             self._watermark_generation = about.offset
-            self.watermark.clock(codecs.decode_watermark(value))
+            kept = codecs.decode_watermark(value)
+            self.watermark.clock(kept.watermark)
+            self._judged_under = kept.model
 
     def recovered(self) -> Iterator[int]:
         """The changelog was read: judge what was loaded, silently, since it was said before or is replayed.
@@ -183,7 +190,11 @@ class Nodes:
 
         `begins`: the offsets committed. What lies between them may have been handled by a predecessor; and
         until `trust` it may go on handling more, unless `trusting` says that there is none.
+
+        If all was said under another journey model, all is said again, some households at a time.
         """
+        if not self._live and self._judged_under not in ("", self._fingerprint):
+            self._again = list(self.households)
         self._guarded = dict(ends)
         self._full_to = dict(ends) if said_before else {}
         self._next = dict(begins)
@@ -265,8 +276,17 @@ class Nodes:
     def owes(self) -> bool:
         """Whether something is left to be said."""
         return bool(
-            self._full or self._changed or self._unsaid or self._deadlines.before(self.watermark.value)
+            self._full
+            or self._changed
+            or self._unsaid
+            or self._again
+            or self._deadlines.before(self.watermark.value)
         )
+
+    @property
+    def judged_under(self) -> str:
+        """Fingerprint of the journey model under which everything was said: an earlier one until it was."""
+        return self._judged_under if self._again else self._fingerprint
 
     @property
     def has_news(self) -> bool:
@@ -294,6 +314,7 @@ class Nodes:
             if household_id not in self._full:
                 said.journeys.extend(self.households[household_id].journey_rows())
         self._changed = {}
+        self._say_some_again()
         full = {root: None for root in self._full if root not in self._awaiting}
         self._full = {}
         due = [household_id for household_id in self._deadlines.due(watermark) if household_id not in full]
@@ -333,11 +354,15 @@ class Nodes:
 
     @property
     def _alone(self) -> bool:
-        """Whether all that a predecessor may have handled or said was handled and said again by us."""
-        return self.trusting and all(
-            self._next.get(topic, 0) >= end
-            for ends in (self._guarded, self._full_to)
-            for topic, end in ends.items()
+        """Whether all that a predecessor, or another journey model, may have said was said again by us."""
+        return (
+            self.trusting
+            and not self._again
+            and all(
+                self._next.get(topic, 0) >= end
+                for ends in (self._guarded, self._full_to)
+                for topic, end in ends.items()
+            )
         )
 
     def _schedule(self, household_id: str, household: Household) -> None:
@@ -372,6 +397,16 @@ class Nodes:
 
     def _index(self, node: str, place: Place, kept: Kept) -> None:
         self._entries.add(node, place, kept.elements, lasting=bool(kept.trimmed or kept.seen))
+
+    def _say_some_again(self) -> None:
+        """Households that were said under another journey model only are owed in full, a few at a time."""
+        elements = 0
+        while self._again and elements < _ELEMENTS_AGAIN:
+            root = self._again.pop()
+            if (household := self.households.get(root)) is not None:
+                household.want_past()  # what left the state was judged under the other model
+                self._full[root] = None
+                elements += household.count
 
     def _leave(self, node: str) -> Elements | None:
         """A root became an alias: what it held, for its parent."""

@@ -75,7 +75,7 @@ class Stitcher:
         self._room = asyncio.Event()
         self._hurry = asyncio.Event()
         self._checkpoint_at = 0.0
-        self._kept_watermarks: dict[int, tuple[Nodes, int, float]] = {}
+        self._kept_watermarks: dict[int, tuple[Nodes, tuple[int, str], float]] = {}
         self.released: dict[TP, int] = {}  # what may be committed
         households.begun = self._gaps.begin
 
@@ -171,6 +171,7 @@ class Stitcher:
         all_nodes = list(self._households.nodes.values())
         watermarks: dict[int, int] = {}
         said: dict[int, Facts] = {}
+        judged_under: dict[int, str] = {}
         if checkpoint:
             self._checkpoint_at = started + self._config.checkpoint_interval_s
             involved = {event.message.partition for event in covered}
@@ -179,6 +180,7 @@ class Stitcher:
                     watermarks[nodes.partition] = nodes.watermark.value
                 if nodes.owes or nodes.partition in watermarks:
                     said[nodes.partition] = nodes.say_all()
+                judged_under[nodes.partition] = nodes.judged_under
             self._covered, covered_bytes, self._covered_bytes = [], self._covered_bytes, 0
         else:
             covered, covered_bytes = [], 0
@@ -190,7 +192,7 @@ class Stitcher:
         try:
             await self._send_and_wait(entries, messages, rejected, said, requests)
             if checkpoint:
-                await self._release(covered, watermarks, trims)
+                await self._release(covered, watermarks, judged_under, trims)
                 if taken or covered:
                     metrics.CHECKPOINT_SECONDS.observe(time.monotonic() - started)
         finally:
@@ -214,11 +216,12 @@ class Stitcher:
 
     def _must_keep_watermark(self, nodes: Nodes, involved: bool, now: float) -> bool:
         before = self._kept_watermarks.get(nodes.partition)
-        value = nodes.watermark.value
+        value = nodes.watermark.value, nodes.judged_under
         if before is None or before[0] is not nodes:
-            keep = involved or value > 0
+            keep = involved or nodes.watermark.value > 0
         else:
-            keep = value != before[1] and (involved or now - before[2] > _IDLE_WATERMARK_S)
+            hurry = involved or nodes.judged_under != before[1][1]
+            keep = value != before[1] and (hurry or now - before[2] > _IDLE_WATERMARK_S)
         if keep:
             self._kept_watermarks[nodes.partition] = nodes, value, now
         return keep
@@ -244,13 +247,18 @@ class Stitcher:
                 waiting.append(await self._publish(REHYDRATE, partition, codecs.encode_past_wanted(one)))
         for partition, facts in said.items():
             metrics.SAID.inc(len(facts.touchpoints))
+            facts.model = self._config.fingerprint
             for value in codecs.encode_facts(facts):
                 waiting.append(await self._publish(FACTS, partition, value))
         if waiting:
             await asyncio.gather(*waiting)
 
     async def _release(
-        self, covered: list[EventT[Any]], watermarks: dict[int, int], trims: list[tuple[int, Trims]]
+        self,
+        covered: list[EventT[Any]],
+        watermarks: dict[int, int],
+        judged_under: dict[int, str],
+        trims: list[tuple[int, Trims]],
     ) -> None:
         """All that these records owe was sent: keep the watermark it was sent at, then let offsets go.
 
@@ -262,7 +270,9 @@ class Stitcher:
                 waiting += await self._households.write(partition, trim.entries)
                 metrics.TRIMMED.inc(len(trim.entries))
         for partition, watermark in watermarks.items():
-            entry = codecs.watermark_entry(self._households.generation, watermark)
+            # households that are still to be said under this model are so at the next start, too
+            under = judged_under[partition]
+            entry = codecs.watermark_entry(self._households.generation, watermark, under)
             waiting += await self._households.write(partition, [entry])
         if waiting:
             await asyncio.gather(*waiting)

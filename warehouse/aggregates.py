@@ -39,6 +39,7 @@ from sqlalchemy import Table
 
 from models.verdict import JudgedTouchpoint
 from warehouse import schema
+from warehouse.judged_tables import LIVE, JudgedTables
 from warehouse.writer import DAY_MS, Rows, Writer, warehouse_errors
 
 MINUTE_MS = 60_000
@@ -82,7 +83,7 @@ class Aggregate:
         """SQL: the start of a bucket, given in UTC s."""
         return f"toDate({bucket // DAY_S})" if self.by_day else f"toDateTime({bucket}, 'UTC')"
 
-    def recomputed(self, buckets: str, places: str, phases: str) -> str:
+    def recomputed(self, buckets: str, places: str, phases: str, tables: JudgedTables = LIVE) -> str:
         """SQL: bucket, dimensions and measures from the rows in `places`; zeros for what only stood there.
 
         `buckets`: a condition on the bucket, `places`: one on the source's key, `phases`: the array of their
@@ -91,7 +92,7 @@ class Aggregate:
         columns = ", ".join(f"w.{n + 1} as {column}" for n, column in enumerate(self.winners))
         winners = (
             f"(select {columns} from (select argMax(({', '.join(self.winners)}, deleted), version) as w"  # noqa: S608
-            f" from {self.source.name} where {places} group by {self.day}, id)"
+            f" from {tables[self.source]} where {places} group by {self.day}, id)"
             f" where w.{len(self.winners) + 1} = 0)"
         )
         key = ", ".join((self.bucket, *self.dimensions))
@@ -100,7 +101,7 @@ class Aggregate:
             f"select {key}, {', '.join(f'{m} as _{m}' for m in self.measures)}"
             f" from ({self.contributions.format(winners=winners, phases=phases)}) where {buckets}"
             f" union all select {key}, {', '.join(f'0 as _{m}' for m in self.measures)}"
-            f" from {self.table.name} where {buckets}"
+            f" from {tables[self.table]} where {buckets}"
             f") group by {key}"
         )
 
@@ -236,9 +237,15 @@ def phase_array(phases: Iterable[str]) -> str:
 
 
 class Aggregates:
-    """Announces, and recomputes, through one client. Not for several threads at once."""
+    """Announces, and recomputes, through one client. Not for several threads at once.
 
-    def __init__(self, client: Client, writer: Writer, phases: Sequence[str]) -> None:
+    `phases`, `tables`: of the journey model that the rows were judged under.
+    """
+
+    def __init__(
+        self, client: Client, writer: Writer, phases: Sequence[str], tables: JudgedTables = LIVE
+    ) -> None:
+        self._tables = tables
         self._client = client
         self._writer = writer
         self._phases = phase_array(phases)
@@ -272,7 +279,22 @@ class Aggregates:
 
         Gives the starts of the buckets, UTC s, by aggregate. Doing it again changes nothing.
         """
-        buckets = self._buckets(touched)
+        return self._settle(self._buckets(touched))
+
+    def settle_all(self) -> None:
+        """Recompute every bucket that any row ever stood in: for tables that many rows were written into at once."""
+        places, days = self._tables[schema.bucket_places], self._tables[schema.journey_rows]
+        found: dict[str, list[int]] = {}
+        asked = f"select distinct aggregate, toUnixTimestamp(bucket) as b from {places} order by b"  # noqa: S608
+        for name, bucket in self._query(asked):
+            found.setdefault(name, []).append(bucket)
+        began = self._query(f"select distinct toInt32(started_on) as day from {days} order by day")  # noqa: S608
+        for aggregate in AGGREGATES:
+            if aggregate.by_day and began:
+                found[aggregate.name] = [day * DAY_S for (day,) in began]
+        self._settle(found)
+
+    def _settle(self, buckets: dict[str, list[int]]) -> dict[str, list[int]]:
         if not buckets:
             return {}
         version = self._version(buckets)
@@ -291,7 +313,8 @@ class Aggregates:
         for aggregate in AGGREGATES:
             bounds = aggregate.start(since // 1000), aggregate.start(until // 1000)
             period = f"{aggregate.bucket} >= {bounds[0]} and {aggregate.bucket} < {bounds[1]}"
-            self._insert(aggregate, aggregate.recomputed(period, "1", self._phases), version)
+            recomputed = aggregate.recomputed(period, "1", self._phases, self._tables)
+            self._insert(aggregate, recomputed, version)
 
     def _buckets(self, touched: Touched) -> dict[str, list[int]]:
         """All buckets that these rows ever stood in, by aggregate, in order."""
@@ -306,7 +329,8 @@ class Aggregates:
                 sorted((day, row) for day, rows in days.items() for row in rows), _ROWS_PER_QUESTION
             ):
                 asked = (
-                    "select distinct aggregate, toUnixTimestamp(bucket) from row_places"  # noqa: S608
+                    "select distinct aggregate, toUnixTimestamp(bucket)"  # noqa: S608
+                    f" from {self._tables[schema.row_places]}"
                     f" where day in ({_numbers({day for day, _ in some})})"
                     f" and row_hash in ({_numbers(row for _, row in some)})"
                 )
@@ -318,8 +342,8 @@ class Aggregates:
         """A version greater than that of whoever read these buckets before: the server's clock, ns since
         1970."""
         newest = [
-            f"select max(version) as version from {aggregate.table.name} where {aggregate.bucket}"  # noqa: S608
-            f" between {aggregate.start(of[0])} and {aggregate.start(of[-1])}"
+            f"select max(version) as version from {self._tables[aggregate.table]}"  # noqa: S608
+            f" where {aggregate.bucket} between {aggregate.start(of[0])} and {aggregate.start(of[-1])}"
             for aggregate in AGGREGATES
             if (of := buckets.get(aggregate.name))
         ]
@@ -336,18 +360,20 @@ class Aggregates:
             places = f"{aggregate.day} in {starts}"
         else:
             places = (
-                f"({aggregate.day}, id) in (select day, id from bucket_places"  # noqa: S608
+                f"({aggregate.day}, id) in (select day, id from {self._tables[schema.bucket_places]}"  # noqa: S608
                 f" where aggregate = '{aggregate.name}' and bucket in {starts})"
             )
-        self._insert(
-            aggregate, aggregate.recomputed(f"{aggregate.bucket} in {starts}", places, self._phases), version
-        )
+        those = f"{aggregate.bucket} in {starts}"
+        self._insert(aggregate, aggregate.recomputed(those, places, self._phases, self._tables), version)
 
     def _insert(self, aggregate: Aggregate, recomputed: str, version: int) -> None:
         columns = ", ".join((aggregate.bucket, *aggregate.dimensions, *aggregate.measures))
+        more, values = "version", str(version)
+        if self._tables.names:
+            more, values = f"{more}, model", f"{values}, {self._tables.number}"
         statement = (
-            f"insert into {aggregate.table.name} ({columns}, version)"  # noqa: S608
-            f" select {columns}, {version} from ({recomputed})"
+            f"insert into {self._tables[aggregate.table]} ({columns}, {more})"  # noqa: S608
+            f" select {columns}, {values} from ({recomputed})"
         )
         self._ask(lambda: self._client.command(statement, settings=_SETTINGS))
 

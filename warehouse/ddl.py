@@ -3,7 +3,7 @@ definition.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from clickhouse_connect.cc_sqlalchemy.dialect import ClickHouseDialect
 from sqlalchemy import Table
@@ -15,6 +15,9 @@ from warehouse.connection import DATABASE
 from warehouse.views import View
 
 _dialect = ClickHouseDialect()
+ONE_MODEL = "one_model"
+"""The constraint by which a table refuses the rows of another journey model than its own."""
+
 _CLUSTER = re.compile(r"[A-Za-z_][\w-]*|\{\w+\}")
 
 
@@ -29,38 +32,102 @@ def statements(cluster: str | None = None) -> Iterator[str]:
     On a cluster the tables are called `…_local`, replicated; a Distributed table of the plain name stands
     before each. ClusterNameError.
     """
-    if cluster is not None and not _CLUSTER.fullmatch(cluster):
-        raise ClusterNameError(
-            f'"{cluster}" is no name of a cluster', remedy="See <remote_servers> of ClickHouse."
-        )
-    on = f" ON CLUSTER '{cluster}'" if cluster else ""
+    on = on_cluster(cluster)
     yield f"CREATE DATABASE IF NOT EXISTS {DATABASE}{on}"
     for table in schema.metadata.tables.values():
-        yield create_table(table, cluster)
-        if cluster:
-            yield _distributed(table, cluster)
-    for table_name, name in schema.LATER_COLUMNS:
-        table = schema.metadata.tables[table_name]
-        compiler = _dialect.ddl_compiler(_dialect, CreateTable(table))
-        column = compiler.get_column_specification(table.c[name])
-        for table_part in (f"{table_name}_local", table_name) if cluster else (table_name,):
-            yield f"ALTER TABLE {DATABASE}.{table_part}{on} ADD COLUMN IF NOT EXISTS {column}"
-    for table_name, name, expression, kind in schema.SKIP_INDEXES:
-        local = f"{DATABASE}.{table_name}{'_local' if cluster else ''}"
-        yield f"ALTER TABLE {local}{on} ADD INDEX IF NOT EXISTS {name} {expression} TYPE {kind} GRANULARITY 4"
+        yield from table_statements(table, cluster)
     for view in views.VIEWS:
         yield create_view(view, on)
 
 
-def create_table(table: Table, cluster: str | None = None) -> str:
+def on_cluster(cluster: str | None) -> str:
+    """` ON CLUSTER …`, or nothing. ClusterNameError."""
+    if cluster is not None and not _CLUSTER.fullmatch(cluster):
+        raise ClusterNameError(
+            f'"{cluster}" is no name of a cluster', remedy="See <remote_servers> of ClickHouse."
+        )
+    return f" ON CLUSTER '{cluster}'" if cluster else ""
+
+
+def table_statements(
+    table: Table, cluster: str | None = None, *, suffix: str = "", model: int = schema.FIRST_MODEL
+) -> Iterator[str]:
+    """The statements that make one table with its indexes, safe to run twice.
+
+    Run on a table of an earlier version, they add the columns that have come since.
+    `suffix`, `model`: of a set of tables for the rows of another journey model.
+    """
+    name = f"{table.name}{suffix}"
+    yield create_table(table, cluster, suffix=suffix, model=model)
+    local = f"{DATABASE}.{name}{'_local' if cluster else ''}{on_cluster(cluster)}"
+    if cluster:
+        yield _distributed(table, cluster, name)
+    for table_name, column in schema.LATER_COLUMNS:
+        if table_name == table.name:
+            added = f"ADD COLUMN IF NOT EXISTS {_specification(table, column, model)}"
+            yield f"ALTER TABLE {local} {added}"
+            if cluster:
+                yield f"ALTER TABLE {DATABASE}.{name}{on_cluster(cluster)} {added}"
+    if table in schema.JUDGED:
+        yield f"ALTER TABLE {local} ADD CONSTRAINT IF NOT EXISTS {ONE_MODEL} CHECK model = {model}"
+    for table_name, index, expression, kind in schema.SKIP_INDEXES:
+        if table_name == table.name:
+            yield f"ALTER TABLE {local} ADD INDEX IF NOT EXISTS {index} {expression} TYPE {kind} GRANULARITY 4"
+
+
+def switch_statements(
+    exchanged: Sequence[str], renamed: Sequence[tuple[Table, str, str]], cluster: str | None = None
+) -> Iterator[str]:
+    """The statements by which tables of another model take the plain names: `exchanged` with their `…__building`.
+
+    `renamed`: a table's definition, and which suffix it changes for which other. On a cluster the local tables
+    change names, and those that spread over them stay, or are made anew.
+    """
+    local, on = "_local" if cluster else "", on_cluster(cluster)
+    if exchanged:
+        pairs = (
+            f"{DATABASE}.{name}{local} AND {DATABASE}.{name}{schema.BUILDING}{local}" for name in exchanged
+        )
+        yield f"EXCHANGE TABLES {', '.join(pairs)}{on}"
+    if renamed:
+        pairs = (
+            f"{DATABASE}.{table.name}{before}{local} TO {DATABASE}.{table.name}{after}{local}"
+            for table, before, after in renamed
+        )
+        yield f"RENAME TABLE {', '.join(pairs)}{on}"
+    if cluster:
+        for table, before, after in renamed:
+            yield f"DROP TABLE IF EXISTS {DATABASE}.{table.name}{before}{on}"
+            yield _distributed(table, cluster, f"{table.name}{after}")
+
+
+def _specification(table: Table, column: str, model: int) -> str:
+    """A column as a statement names it."""
+    compiler = _dialect.ddl_compiler(_dialect, CreateTable(table))
+    return _defaulted(str(compiler.get_column_specification(table.c[column])), model)
+
+
+def _defaulted(text: str, model: int) -> str:
+    """The number of the model is the same in every row of a table."""
+    return text.replace("`model` UInt16", f"`model` UInt16 DEFAULT {model}", 1)
+
+
+def create_table(
+    table: Table, cluster: str | None = None, *, suffix: str = "", model: int = schema.FIRST_MODEL
+) -> str:
     """The statement that makes one table, or its local part on each server of a cluster."""
+    name = f"{table.name}{suffix}"
     text = str(CreateTable(table, if_not_exists=True).compile(dialect=_dialect))
-    text = text.replace(f"`{table.name}`", f"{DATABASE}.{table.name}", 1)
+    text = text.replace(f"`{table.name}`", f"{DATABASE}.{name}", 1)
+    if table in schema.JUDGED:
+        text = _defaulted(text, model)
     if cluster is None:
         return text
-    local = f"{DATABASE}.{table.name}_local ON CLUSTER '{cluster}'"
-    path = f"'/clickhouse/tables/{{shard}}/{DATABASE}/{table.name}', '{{replica}}'"
-    text = text.replace(f"{DATABASE}.{table.name}", local, 1)
+    local = f"{DATABASE}.{name}_local{on_cluster(cluster)}"
+    # tables change their names when another model becomes current, and keep their path in Keeper
+    unique = table.name if model == schema.FIRST_MODEL else f"{table.name}_model_{model}"
+    path = f"'/clickhouse/tables/{{shard}}/{DATABASE}/{unique}', '{{replica}}'"
+    text = text.replace(f"{DATABASE}.{name}", local, 1)
     return re.sub(
         r"Engine ReplacingMergeTree(?:\((?P<given>[^)]*)\))?",
         lambda m: f"ENGINE = ReplicatedReplacingMergeTree({path}{', ' + m['given'] if m['given'] else ''})",
@@ -77,11 +144,11 @@ def sharding_key(table: Table) -> tuple[str, ...]:
     return tuple(column.strip() for column in (key[1] or key[2]).split(","))
 
 
-def _distributed(table: Table, cluster: str) -> str:
+def _distributed(table: Table, cluster: str, name: str) -> str:
     return (
-        f"CREATE TABLE IF NOT EXISTS {DATABASE}.{table.name} ON CLUSTER '{cluster}'"
-        f" AS {DATABASE}.{table.name}_local"
-        f" ENGINE = Distributed('{cluster}', {DATABASE}, {table.name}_local,"
+        f"CREATE TABLE IF NOT EXISTS {DATABASE}.{name} ON CLUSTER '{cluster}'"
+        f" AS {DATABASE}.{name}_local"
+        f" ENGINE = Distributed('{cluster}', {DATABASE}, {name}_local,"
         f" cityHash64({', '.join(sharding_key(table))}))"
     )
 

@@ -4,6 +4,10 @@ What the stream writes lies in tables called `…_rows`: a row is replaced as a 
 with the
 greater version, and until ClickHouse has merged them both are there. People read the views of the plain names
 (`warehouse.views`), which show each row once.
+
+What is said under one journey model lies apart from what is said under another (`JUDGED`): the tables of the
+plain names hold the rows of the current model, those beside them the rows of the one that is being built or was
+current before. Each row names its model, and each table refuses the rows of any other (`warehouse.ddl`).
 """
 
 from typing import Any
@@ -49,6 +53,10 @@ def _version() -> Column[Any]:
     return _column(
         "version", UInt64, "(elements seen, watermark in ms) as one number: the row that saw more wins"
     )
+
+
+def _model() -> Column[Any]:
+    return _column("model", UInt16, "number of the journey model it was judged under; see journey_models")
 
 
 def _deleted(meaning: str) -> Column[Any]:
@@ -145,6 +153,7 @@ touchpoint_rows = Table(
     _column("drop_off_pain_touchpoint_id", String, "touchpoint of that pain point; empty: none", "ZSTD(1)"),
     _version(),
     _deleted("the touchpoint now stands on another day"),
+    _model(),
     ReplacingMergeTree(
         version="version",
         is_deleted="deleted",
@@ -201,6 +210,7 @@ journey_rows = Table(
         "detours from the paved path and steps of it that were missed; NULL: the model has no paved path",
     ),
     _column("paved_path_steps", UInt16, "steps of the paved path that were walked, in its order"),
+    _model(),
     ReplacingMergeTree(
         version="version",
         is_deleted="deleted",
@@ -218,6 +228,7 @@ identity_rows = Table(
     _column("household_id", String, "smallest identifier of all that hang together by links"),
     _version(),
     _column("first_linked_at", Nullable(INSTANT), "first seen with another identifier, UTC; NULL: never"),
+    _model(),
     ReplacingMergeTree(version="version", order_by="identifier"),
     comment="Whom each identifier belongs to. Read it through the view identities.",
 )
@@ -233,6 +244,7 @@ identity_conflict_rows = Table(
     _column("customer_b", String, "customer of the weaker one"),
     _version(),
     _deleted("the link is refused no more"),
+    _model(),
     ReplacingMergeTree(
         version="version", is_deleted="deleted", order_by=("identifier_a", "identifier_b", "at")
     ),
@@ -315,6 +327,7 @@ attempts_1m_rows = Table(
     _column("abandoned", UInt64, "attempts abandoned in the minute"),
     _column("recovered", UInt64, "abandoned ones among them that were completed after all"),
     _column("version", UInt64, "instant of the recomputation, ns: the later one wins"),
+    _model(),
     ReplacingMergeTree(
         version="version", order_by=("minute", "kind", "channel"), partition_by="toYYYYMM(minute)"
     ),
@@ -331,6 +344,7 @@ drop_offs_1m_rows = Table(
     _column("drop_offs", UInt64, "drop-offs, recovered ones included"),
     _column("recovered", UInt64, "of which the customer came back"),
     _column("version", UInt64, "instant of the recomputation, ns: the later one wins"),
+    _model(),
     ReplacingMergeTree(
         version="version", order_by=("minute", "phase", "channel", "type"), partition_by="toYYYYMM(minute)"
     ),
@@ -347,6 +361,7 @@ pain_points_1m_rows = Table(
     _column("pain_points", UInt64, "pain points"),
     _column("severity_milli", UInt64, "sum of their severities, in thousandths"),
     _column("version", UInt64, "instant of the recomputation, ns: the later one wins"),
+    _model(),
     ReplacingMergeTree(
         version="version", order_by=("minute", "kind", "phase", "channel"), partition_by="toYYYYMM(minute)"
     ),
@@ -366,6 +381,7 @@ stage_conversion_1d_rows = Table(
     _column("open", UInt64, "of which are in it, neither gone on nor lost"),
     _column("converted", UInt64, "of which converted in the journey"),
     _column("version", UInt64, "instant of the recomputation, ns: the later one wins"),
+    _model(),
     ReplacingMergeTree(
         version="version", order_by=("day", "campaign", "phase"), partition_by="toYYYYMM(day)"
     ),
@@ -379,6 +395,7 @@ bucket_places = Table(
     _column("bucket", MINUTE, "start of the bucket, UTC; part of the key"),
     _column("day", Date, "day of a row that stands or stood in it, UTC; part of the key"),
     _column("id", String, "id of that row; part of the key"),
+    _model(),
     ReplacingMergeTree(order_by=("aggregate", "bucket", "day", "id"), partition_by="toYYYYMM(bucket)"),
     comment="Which rows can stand in which bucket: what recomputing a bucket has to read. Only grows.",
 )
@@ -390,6 +407,7 @@ row_places = Table(
     _column("row_hash", UInt64, "64 bits of the row's id; part of the key"),
     _column("aggregate", WORD, "name of the aggregate; part of the key"),
     _column("bucket", MINUTE, "start of a bucket that the row stands or stood in, UTC; part of the key"),
+    _model(),
     ReplacingMergeTree(order_by=("day", "row_hash", "aggregate", "bucket"), partition_by="toYYYYMM(day)"),
     comment="Which buckets each row ever stood in: what has to be recomputed when it changes. Only grows.",
 )
@@ -403,6 +421,26 @@ watermarks = Table(
     comment="Event time up to which the rows are true, by partition.",
 )
 
+journey_models = Table(
+    "journey_models",
+    metadata,
+    _column("number", UInt16, "number of the journey model, from 1; the key"),
+    _column(
+        "fingerprint",
+        String,
+        "hash of what it says: what facts name the model by that they were judged under",
+    ),
+    _column(
+        "state", WORD, "current: what is read; building: rebuild is at work on it; retired: it was current"
+    ),
+    _column("text", String, "its YAML", _LONG),
+    _column("registered_at", INSTANT, "when it was given, UTC"),
+    _column("changed_at", INSTANT, "when its state last changed, UTC"),
+    _column("version", UInt64, "counts the changes of its state: the last one wins"),
+    ReplacingMergeTree(version="version", order_by="number"),
+    comment="Journey models that rows were judged under, and which of them is current.",
+)
+
 migrations = Table(
     "migrations",
     metadata,
@@ -413,13 +451,33 @@ migrations = Table(
     comment="Migrations that were applied.",
 )
 
+JUDGED = (
+    touchpoint_rows,
+    journey_rows,
+    identity_rows,
+    identity_conflict_rows,
+    attempts_1m_rows,
+    drop_offs_1m_rows,
+    pain_points_1m_rows,
+    stage_conversion_1d_rows,
+    bucket_places,
+    row_places,
+)
+"""The tables whose rows follow from a journey model; there is one set of them per model that is in use."""
+
 LATER_COLUMNS = (
     # table, column
     ("journey_rows", "shape"),
     ("journey_rows", "paved_path_distance"),
     ("journey_rows", "paved_path_steps"),
+    *((table.name, "model") for table in JUDGED),
 )
 """Columns that tables made by an earlier version lack, in the order in which they came."""
+
+FIRST_MODEL = 1
+BUILDING = "__building"
+RETIRED = "__retired"
+"""What the names of the tables of other models than the current one end with."""
 
 SKIP_INDEXES = (
     # table, name, expression, type

@@ -18,7 +18,7 @@ from warehouse.schema import INSTANT, WORD
 
 metadata = MetaData()
 _FINAL = "FINAL SETTINGS do_not_merge_across_partitions_select_final = 1"
-_MACHINERY = frozenset({"version", "deleted", "element"})
+_MACHINERY = frozenset({"version", "deleted", "element", "model"})
 
 
 @dataclass(frozen=True)

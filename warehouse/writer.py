@@ -5,8 +5,9 @@ of sixty columns as dictionaries would cost ten times as much. Every row is repl
 of its key with the greater version, so inserting a group twice, or in part and then again, changes nothing;
 a token made of the content lets ClickHouse leave out what a retry sends again.
 
-What can go wrong is of two kinds. `WarehouseAway`: nothing is wrong with the rows; try again. `RowsRefused`:
-ClickHouse or its client cannot take these values, and never will.
+What can go wrong is of two kinds. `WarehouseAway`: nothing is wrong with the rows; try again (as
+`TablesSwitched`, after asking for the names of the tables again). `RowsRefused`: ClickHouse or its client cannot
+take these values, and never will.
 """
 
 import base64
@@ -27,6 +28,7 @@ from models.errors import DesirelineError
 from models.touchpoint import Correction, Identification, Touchpoint, encoding
 from models.verdict import ConflictRow, DuplicateRow, Facts, IdentityRow, JourneyRow, JudgedTouchpoint
 from warehouse import schema
+from warehouse.judged_tables import LIVE, JudgedTables
 
 DAY_MS = 86_400_000
 CONFLICTING_DUPLICATE = "conflicting_duplicate"
@@ -77,12 +79,21 @@ _REFUSALS = frozenset(
 )
 
 
+_SWITCHED = frozenset(
+    {60, 469}
+)  # no such table; the constraint by which a table refuses another model's rows
+
+
 class WarehouseError(DesirelineError):
     """The warehouse did not take rows."""
 
 
 class WarehouseAway(WarehouseError):
     """It cannot be reached, or cannot write now. The same rows may be sent again, and must be."""
+
+
+class TablesSwitched(WarehouseAway):
+    """The table that was named belongs to another journey model now, or is gone: its name must be asked again."""
 
 
 class RowsRefused(WarehouseError):
@@ -167,10 +178,14 @@ class Unloadable(msgspec.Struct, frozen=True):
 
 
 class Writer:
-    """Writes groups of rows through one client. Not for several threads at once."""
+    """Writes groups of rows through one client. Not for several threads at once.
 
-    def __init__(self, client: Client) -> None:
+    `tables`: those of the journey model that the rows were judged under; else they are the current one's.
+    """
+
+    def __init__(self, client: Client, tables: JudgedTables = LIVE) -> None:
         self._client = client
+        self._tables = tables
         self._types: dict[str, tuple[list[str], list[Any]]] = {}
         self._archived: dict[int, None] = {}  # hashes of elements that were archived lately
 
@@ -205,10 +220,13 @@ class Writer:
 
     def insert(self, table: Table, columns: Columns, token: str) -> None:
         """Insert columns of one length into a table. WarehouseAway, RowsRefused."""
+        if table.name in self._tables.names:
+            rows = len(next(iter(columns.values())))
+            columns = {**columns, "model": [self._tables.number] * rows}
         try:
             names, types = self._column_types(table, columns)
             self._client.insert(
-                table.name,
+                self._tables[table],
                 [columns[name] for name in names],
                 column_names=names,
                 column_types=types,
@@ -251,7 +269,9 @@ class Writer:
         known = self._types.get(table.name)
         if known is None or known[0] != list(columns):
             names = list(columns)
-            context = self._client.create_insert_context(table.name, column_names=names, column_oriented=True)
+            context = self._client.create_insert_context(
+                self._tables[table], column_names=names, column_oriented=True
+            )
             known = self._types[table.name] = (names, list(context.column_types))
         return known
 
@@ -261,6 +281,10 @@ def typed(error: Exception, table: str) -> WarehouseError:
     code = error.code if isinstance(error, DatabaseError) else None
     if code in _REFUSALS:
         return RowsRefused(table, str(error))
+    if code in _SWITCHED:
+        return TablesSwitched(
+            f'table "{table}" is not where it was: {str(error)[:500]}', remedy="Its new name is asked for."
+        )
     return WarehouseAway(
         f'table "{table}" cannot be written now: {type(error).__name__}: {str(error)[:500]}',
         remedy="Nothing is lost: it is tried again until it succeeds.",

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+import msgspec
+import pytest
+
 from models.identifier import Identifier
 from models.touchpoint import Element, Touchpoint
 from models.verdict import row_version
@@ -119,3 +122,45 @@ def test_resting_households_say_the_same() -> None:
             said.append(nodes.say_all())
         assert said[0] == said[1]
     assert resting.households.resting > 0
+
+
+def taken_over(entries: list[codecs.Entry], fingerprint: str) -> Nodes:
+    """The partition as a worker under this model finds it."""
+    nodes = Nodes(0, 1, MODEL, fingerprint=fingerprint)
+    for entry in entries:
+        nodes.load(*entry)
+    list(nodes.recovered())
+    nodes.guard({"web": 1000}, {"web": 1000}, trusting=True)
+    return nodes
+
+
+def test_what_was_said_under_another_model_is_said_again_a_few_households_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.protocol._ELEMENTS_AGAIN", 10)
+    before = taken_over([], "old")
+    elements = [
+        touchpoint(f"t{number}", number, Identifier("user_id", f"u{number % 10}")) for number in range(40)
+    ]
+    entries = before.receive(elements, Position("web", 0)).entries
+    before.say_all()
+    assert before.judged_under == "old"
+    entries.append(codecs.watermark_entry(1, NOON + 40, before.judged_under))
+
+    assert not taken_over(entries, "old").say_all().touchpoints
+    nodes = taken_over(entries, "new")
+    said = []
+    while nodes.judged_under == "old":  # whoever comes next begins again
+        said.append({row.touchpoint.id for row in nodes.say_all().touchpoints})
+    assert [len(some) for some in said] == [12, 12, 12, 4]
+    assert set.union(*said) == {element.id for element in elements}
+    assert nodes.judged_under == "new"
+    entries.append(codecs.watermark_entry(2, NOON + 40, nodes.judged_under))
+    assert not taken_over(entries, "new").say_all().touchpoints
+
+
+def test_a_changelog_that_names_no_model_is_of_the_same_one() -> None:
+    entry = codecs.Entry(codecs.watermark_entry(1, 0).key, msgspec.msgpack.encode(NOON))  # as it was once
+    nodes = taken_over([entry], "new")
+    assert nodes.watermark.value == NOON
+    assert not nodes.owes

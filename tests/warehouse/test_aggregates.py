@@ -228,7 +228,8 @@ def test_recomputing_a_period_mends_what_somebody_broke(emptied: Client):
     Loader(emptied, Facts(touchpoints=[touchpoint("a", 1, attempts=(ended,))]), "1").load()
     emptied.command("truncate table bucket_places")
     emptied.command(
-        "insert into attempts_1m_rows select minute, kind, channel, 7, 7, 7, version + 1"
+        "insert into attempts_1m_rows (minute, kind, channel, completed, abandoned, recovered, version)"
+        " select minute, kind, channel, 7, 7, 7, version + 1"
         " from attempts_1m_rows"
     )
     Aggregates(emptied, Writer(emptied), PHASES).recompute(START - 86_400_000, START + 86_400_000)

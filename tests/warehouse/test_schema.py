@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 from sqlalchemy import Engine, select
 
 from tests.warehouse.stories import EPOCH_MS, MINUTE_MS, Told, empty, insert, load, moment
 from warehouse import connect, ddl, schema, views
 from warehouse.connection import WarehouseUrlError, client
 from warehouse.embedded import EmbeddedWarehouse
+from warehouse.judged_tables import judged_tables
 from warehouse.migrations import MIGRATIONS, migrate
 
 TABLES = sorted(schema.metadata.tables)
@@ -177,6 +179,8 @@ def test_tables_of_an_earlier_version_get_the_columns_that_came_since() -> None:
         migrate(old.url)
         with client(old.url) as connection:
             said = comments(connection)
+            for judged in schema.JUDGED:
+                connection.command(f"alter table {judged.name} drop constraint one_model")
             for table, name in schema.LATER_COLUMNS:
                 connection.command(f"alter table {table} drop column {name}")
             connection.command("drop view journeys")
@@ -194,6 +198,46 @@ def test_tables_of_an_earlier_version_get_the_columns_that_came_since() -> None:
 
 def test_numbers_of_migrations_follow_each_other() -> None:
     assert [number for number, _, _ in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_a_warehouse_of_before_there_were_several_models_keeps_its_rows_as_those_of_the_first() -> None:
+    with EmbeddedWarehouse() as fresh:
+        migrate(fresh.url)
+        with client(fresh.url) as connection:
+            for table in schema.JUDGED:
+                connection.command(f"alter table {table.name} drop constraint one_model, drop column model")
+            connection.command("drop table journey_models")
+            insert(connection, "identity_rows", [{"identifier": "user_id:ann", "version": 1}])
+            connection.command("alter table migrations delete where number = 6 settings mutations_sync = 2")
+            assert migrate(fresh.url) == [6]
+            assert connection.query("select identifier, model from identity_rows").result_rows == [
+                ("user_id:ann", 1)
+            ]
+            assert judged_tables(connection).keys() == {1}
+            with pytest.raises(DatabaseError, match="VIOLATED_CONSTRAINT"):
+                connection.command("insert into identity_rows (model) values (2)")
+
+
+def test_on_a_cluster_the_local_tables_of_another_model_take_the_names() -> None:
+    table, cluster = schema.identity_rows, "journeys_cluster"
+    made = list(ddl.table_statements(table, cluster, suffix=schema.BUILDING, model=2))
+    assert "'/clickhouse/tables/{shard}/desireline/identity_rows_model_2'" in made[0]
+    assert "`model` UInt16 DEFAULT 2" in made[0]
+    refuses_others = "ADD CONSTRAINT IF NOT EXISTS one_model CHECK model = 2"
+    local = "ALTER TABLE desireline.identity_rows__building_local ON CLUSTER 'journeys_cluster'"
+    assert f"{local} {refuses_others}" in made
+    renamed = [(table, schema.BUILDING, schema.RETIRED)]
+    exchange, rename, drop, spread = ddl.switch_statements([table.name], renamed, cluster)
+    assert exchange == (
+        "EXCHANGE TABLES desireline.identity_rows_local AND desireline.identity_rows__building_local"
+        " ON CLUSTER 'journeys_cluster'"
+    )
+    assert rename == (
+        "RENAME TABLE desireline.identity_rows__building_local TO desireline.identity_rows__retired_local"
+        " ON CLUSTER 'journeys_cluster'"
+    )
+    assert drop == "DROP TABLE IF EXISTS desireline.identity_rows__building ON CLUSTER 'journeys_cluster'"
+    assert "Distributed('journeys_cluster', desireline, identity_rows__retired_local" in spread
 
 
 @pytest.mark.parametrize("name", TABLES)

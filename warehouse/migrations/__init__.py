@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from warehouse import ddl, views
+from warehouse import ddl, schema, views
 from warehouse.connection import DATABASE, client
 
 READER = "reader"
@@ -51,6 +51,7 @@ MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
     (3, "corrections of identities", _0003_views_of_identities),
     (4, "shape and paved path of journeys", _tables_and_views),
     (5, "archive of elements", _0005_archive_of_elements),
+    (6, "rows know their journey model", _tables_and_views),
 )
 
 
