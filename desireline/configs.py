@@ -60,12 +60,15 @@ def collector(settings: Settings) -> "CollectorConfig":
 
 
 def worker(settings: Settings) -> "WorkerConfig":
-    """What the worker is given."""
+    """What the worker is given. The journey model is the warehouse's current one; waits until it answers."""
+    from desireline.current_model import await_current
     from streams.config import WorkerConfig
 
+    known = await_current(settings)
     return WorkerConfig(
         bootstrap_servers=settings.bootstrap_servers,
-        model=journey_model(settings),
+        model=known.model if known else journey_model(settings),
+        fingerprint=known.fingerprint if known else "",
         partitions=settings.partitions,
         replication_factor=settings.replication_factor,
         warehouse_url=settings.warehouse_url,
@@ -81,12 +84,13 @@ def worker(settings: Settings) -> "WorkerConfig":
 
 
 def dashboards(settings: Settings) -> "DashboardsConfig":
-    """What the pages are given."""
+    """What the pages are given. The journey model is the warehouse's current one, if it answers."""
     from dashboards.config import DashboardsConfig
+    from desireline.current_model import current_or_set
 
     return DashboardsConfig(
         warehouse_url=settings.reader_url,
-        model=journey_model(settings),
+        model=current_or_set(settings),
         refresh_interval_ms=settings.refresh_interval_ms,
     )
 

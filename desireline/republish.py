@@ -13,14 +13,14 @@ element is there, so that the next start need not look at what lies before.
 import logging
 import re
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import msgspec
 import psutil
 
 from desireline import configs, loaded, spooled
+from desireline.inbox import Inbox
 from desireline.lacking import lacking
 from desireline.progress import Progress, now_ms, write
 from desireline.running import DataFolder
@@ -30,13 +30,10 @@ from ingest.publisher import FILE_HEADER, pack
 from models.alerts import Alert
 from models.touchpoint import Clock
 from streams.alert import seeds
-from streams.protocol import InboxRecord, encode_pasts, encode_put_back, encode_watermark
-from streams.topics import ABANDONMENT, INBOX, LARGEST_MESSAGE_BYTES, topic_status
+from streams.protocol import encode_pasts, encode_put_back, encode_watermark
+from streams.topics import ABANDONMENT, topic_status
 from warehouse.archive import Past, pasts
 from warehouse.connection import client
-
-if TYPE_CHECKING:
-    from kafka.producer.future import FutureRecordMetadata
 
 log = logging.getLogger(__name__)
 
@@ -63,23 +60,15 @@ class Republisher:
     """One putting back. It ends with KafkaError or ClickHouseError; doing it again harms nothing."""
 
     def __init__(self, settings: Settings) -> None:
-        from kafka import KafkaProducer
-
         self.folder = DataFolder(settings.data)
         self.client = client(settings.warehouse_url)
         self._settings = settings
         self._collector = configs.collector(settings)
         self._model = self._collector.model
-        self._producer = KafkaProducer(
-            bootstrap_servers=settings.bootstrap_servers,
-            acks="all",
-            max_request_size=LARGEST_MESSAGE_BYTES,
-            linger_ms=5,
-        )
+        self._inbox = Inbox(settings.bootstrap_servers)
+        self._producer = self._inbox.producer
         self._progress = Progress(started_at=now_ms())
         self._said_at = 0.0
-        self._ends: dict[int, int] = {}  # partition of the inbox -> offset of the last record of ours
-        self._sent = 0
         self._stuck_since: float | None = None
 
     def put_back(self) -> None:
@@ -88,7 +77,7 @@ class Republisher:
         watermarks = self._watermarks()
         # whoever comes while households are put back, or is not put back at all, is asked for in the archive
         partial = any(watermarks.values())
-        self._send_inbox(
+        self._inbox.send(
             encode_watermark(partition, at, partial=partial) for partition, at in watermarks.items()
         )
         self._publish_missing()
@@ -199,7 +188,7 @@ class Republisher:
                 headers=[(FILE_HEADER, b"1")] if record.from_file else [],
             )
         elements = [record for mapped in lost for record in mapped.records if not isinstance(record, Clock)]
-        self._send_inbox(encode_put_back(elements, order, partitions))
+        self._inbox.send(encode_put_back(elements, order, partitions))
         self._await_worker(_AHEAD)
         self._say(published_again=self._progress.published_again + len(elements))
 
@@ -233,40 +222,19 @@ class Republisher:
 
     def _put_households(self, households: list[Past]) -> None:
         order, partitions = self._model.identifier_order, self._settings.partitions
-        self._send_inbox(encode_pasts(households, order, partitions))
+        self._inbox.send(encode_pasts(households, order, partitions))
         self._await_worker(_AHEAD)
         put_back = self._progress.put_back + sum(len(past.elements) for past in households)
         # those with an open attempt are put back however old they are, and were not counted
         self._say(put_back=put_back, to_put_back=max(put_back, self._progress.to_put_back))
 
-    def _send_inbox(self, records: Iterable[InboxRecord]) -> None:
-        sent: list[tuple[int, FutureRecordMetadata]] = [
-            (
-                record.partition,
-                self._producer.send(INBOX, record.value, key=record.key, partition=record.partition),
-            )
-            for record in records
-        ]
-        self._producer.flush()
-        for partition, future in sent:
-            self._ends[partition] = max(self._ends.get(partition, 0), future.get(timeout=60).offset + 1)
-        self._sent += len(sent)
-
     def _await_worker(self, ahead: int) -> None:
         """Wait until at most so many of the records that were sent wait, and loading does not lag."""
-        if ahead and self._sent < ahead:
+        if ahead and self._inbox.unhandled < ahead:
             return
-        while (waiting := self._waiting()) > ahead or self._load_lags():
+        while self._inbox.waiting() > ahead or self._load_lags():
             self._say()
             time.sleep(_LOOK_EVERY_S)
-        self._sent = waiting
-
-    def _waiting(self) -> int:
-        """Our records that the worker has not handled."""
-        inbox = next(
-            topic for topic in topic_status(self._settings.bootstrap_servers) if topic.topic == INBOX
-        )
-        return sum(max(0, end - (inbox.committed[partition] or 0)) for partition, end in self._ends.items())
 
     def _load_lags(self) -> bool:
         """Whether a live touchpoint would wait for what was put back to be loaded, or no worker answers."""

@@ -47,6 +47,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     write_keys: Mapping[str, str] = {}  # write key -> source instance
     identity_editors: tuple[str, ...] = ()  # source instances that may correct identities
     stripe_secret: str = ""
+    partitions: int = 8  # of every topic
     children: tuple[Child, ...] = ()
 
     @property
@@ -67,6 +68,7 @@ class DataFolder:
         self.run = path / "run.json"
         self.lock = path / "up.lock"
         self.progress = path / "republish.json"
+        self.journey_model = path / "journey_model.yaml"
         self.confirmed_file = path / "confirmed"
 
     def create(self) -> None:

@@ -53,7 +53,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str, _says("the same warehouse as a read-only user, for pages and queries; empty: warehouse_url")
     ] = ""
     journey_model: Annotated[
-        str, _says("journey model: a YAML file, or the name of a shipped one, e.g. retail; empty: default")
+        str,
+        _says(
+            "the journey model that a new warehouse begins with: a YAML file, or the name of a shipped one, e.g. "
+            "retail; empty: default; `desireline rebuild --model` changes it"
+        ),
     ] = ""
     partitions: Annotated[
         int, _says("partitions of every topic; fixed once topics exist; also the most workers", ge=1, le=1024)

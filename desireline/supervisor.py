@@ -14,17 +14,25 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import httpx
 import msgspec
 import psutil
 
-from desireline import children, progress
+from desireline import children, configs, progress
 from desireline.asking import locked
+from desireline.current_model import identifiers_read_by
 from desireline.errors import NoWarehouse, UpError
 from desireline.ports import free_port, reachable, taken
-from desireline.running import Child, DataFolder, Running, Urls
+from desireline.running import Child, DataFolder, Running, Urls, write_whole
 from desireline.settings import Settings, as_environment, variable_of
+from models.journey_model import load_model
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+    from warehouse.journey_models import RegisteredModel
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +44,7 @@ EMBEDDED_SESSION_TIMEOUT_S = 10
 
 _LOOK_EVERY_S = 0.2
 _MEMORY_EVERY_S = 5.0
+_MODEL_EVERY_S = 2.0
 _BACKOFF_S = (0.2, 0.5, 1, 2, 5, 10, 30)  # before a restart; from the first again after a minute of health
 _HEALTHY_S = 60.0
 _LOG_LIMIT_BYTES = 50_000_000
@@ -90,6 +99,7 @@ class Supervisor:
         self._held = contextlib.ExitStack()
         self.failure: str | None = None
         self.settings = settings
+        self._model: RegisteredModel
         self.running: Running
 
     def __enter__(self) -> "Supervisor":
@@ -137,6 +147,7 @@ class Supervisor:
             self._await("warehouse")
             self._spawn("dashboards")
             self._migrate()
+            self._take_journey_model()
             self._await("broker")
             self._create_topics()
             self._spawn("collector")
@@ -241,6 +252,29 @@ class Supervisor:
 
         migrate(self.settings.warehouse_url)
 
+    def _take_journey_model(self) -> None:
+        """The warehouse's current model for all parts; the one that is set, where there is none yet."""
+        from warehouse.journey_models import register_first
+
+        text, where = configs.journey_model_text(self.settings), self.settings.journey_model or "default.yaml"
+        with contextlib.closing(self._warehouse_client()) as client:
+            self._model = register_first(client, text, where=where)
+        if self.settings.journey_model and load_model(text, where=where) != self._model.model:
+            self.say(
+                f"the rows of this folder were judged under another journey model than {where}, and new ones "
+                f"are, too; `desireline rebuild --model {where}` applies it to all of them"
+            )
+        self._write_journey_model()
+
+    def _write_journey_model(self) -> None:
+        write_whole(self.folder.journey_model, self._model.text.encode())
+        self.settings = msgspec.structs.replace(self.settings, journey_model=str(self.folder.journey_model))
+
+    def _warehouse_client(self) -> "Client":
+        from warehouse.connection import client
+
+        return client(self.settings.warehouse_url)
+
     def _create_topics(self) -> None:
         from streams.topics import create_topics
 
@@ -317,6 +351,7 @@ class Supervisor:
             write_keys=settings.write_keys,
             identity_editors=settings.editors,
             stripe_secret=settings.stripe_secret,
+            partitions=settings.partitions,
             children=tuple(part.child for part in self._parts.values() if part.child),
         )
         self.folder.write_running(self.running)
@@ -325,6 +360,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         memory_at = time.monotonic() + _MEMORY_EVERY_S
+        model_at = time.monotonic() + _MODEL_EVERY_S
         while not self._stopping.wait(_LOOK_EVERY_S):
             try:
                 with self._changing:
@@ -334,6 +370,9 @@ class Supervisor:
                     if now_and_then:
                         memory_at = time.monotonic() + _MEMORY_EVERY_S
                         self._shorten_logs()
+                    if time.monotonic() > model_at:
+                        self._look_at_journey_model()
+                        model_at = time.monotonic() + _MODEL_EVERY_S
             except Exception:  # a supervisor that ends takes all with it
                 log.exception("the supervisor's round failed; the next one tries again")
 
@@ -351,6 +390,37 @@ class Supervisor:
                     self._spawn(part.name)
             elif not part.alive:
                 self._plan_restart(part)
+
+    def _look_at_journey_model(self) -> None:
+        """Where a rebuild has made another model current, the parts that know it are started again.
+
+        The worker sees it by itself, too, and may have ended already.
+        """
+        from warehouse.journey_models import CURRENT_FINGERPRINT, current
+        from warehouse.writer import WarehouseError, warehouse_errors
+
+        before = self._model
+        server, _, database = self.settings.warehouse_url.rpartition("/")
+        try:  # not by the client, which is patient: a warehouse that hangs must not hold up the watch
+            asked = {"database": database, "query": CURRENT_FINGERPRINT}
+            answer = httpx.get(server, params=asked, timeout=2)
+            if answer.status_code != 200 or answer.text.strip() in ("", before.fingerprint):
+                return
+            with warehouse_errors("journey_models"), contextlib.closing(self._warehouse_client()) as client:
+                now = current(client)
+        except (httpx.TransportError, WarehouseError):  # it is being started again
+            return
+        if now is None:
+            return
+        self._model = now
+        self._write_journey_model()
+        names = ["worker", "dashboards"]
+        if identifiers_read_by(before.model) != identifiers_read_by(now.model):
+            names.append("collector")
+        self.say(f"journey model {now.number} is current now; {', '.join(names)} start again with it")
+        for name in names:
+            self._end(name)
+            self._spawn(name)
 
     def _plan_restart(self, part: Part) -> None:
         lived = time.monotonic() - part.started_at

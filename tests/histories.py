@@ -28,15 +28,15 @@ SHORT = {
 DAY_MS = 86_400_000
 NOON = 20_000 * DAY_MS - 20  # so that the day changes in the middle of a history
 
-_text = re.sub(
+MODEL_TEXT = re.sub(
     r"\b(180d|90d|60d|30d|7d|3d|1d|24h|60m|30m|5m)\b", lambda found: SHORT[found[1]], template("default")
 )
-MODEL = load_model(_text, where="short.yaml")
-OTHER_MODEL = load_model(
+MODEL = load_model(MODEL_TEXT, where="short.yaml")
+OTHER_TEXT = (
     re.sub(
         r"steps: \[.*?\]",
         'steps: ["product_view|@Awareness?", "error_seen?", add_to_cart, "form_started|purchase?"]',
-        _text,
+        MODEL_TEXT,
         flags=re.DOTALL,
     )
     .replace("{name: Advocacy, patience: 25ms}", "{name: Advocacy, final: true}")
@@ -58,9 +58,9 @@ OTHER_MODEL = load_model(
         "  - {name: thrifty, campaigns: [autumn, sale]}\n",
     )
     .replace("max_household: 5000", "max_household: 4")
-    .replace("exclusive: [user_id]", "exclusive: [user_id, email]"),
-    where="other.yaml",
+    .replace("exclusive: [user_id]", "exclusive: [user_id, email]")
 )
+OTHER_MODEL = load_model(OTHER_TEXT, where="other.yaml")
 MODELS = st.sampled_from([MODEL, OTHER_MODEL])
 
 TYPES = {

@@ -9,7 +9,7 @@ ClickHouse sorts, on its disk where it must.
 put back must not be beaten by what was said before it was lost.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -20,6 +20,8 @@ from clickhouse_connect.driver.client import Client
 
 from models.identifier import IdentifierOrder
 from models.touchpoint import Correction, Element, Identification, Touchpoint
+from warehouse import schema
+from warehouse.judged_tables import JudgedTables
 
 DAY_MS = 86_400_000
 _WATERMARK_BITS = 42
@@ -134,9 +136,38 @@ def pasts(client: Client, now: int, *, horizon_ms: int | None = None) -> Iterato
         settings=_SETTINGS,
     ) as blocks:
         missing = [household for block in blocks for (household,) in block if hash(household) not in given]
-    for start in range(0, len(missing), _HOUSEHOLDS_PER_QUESTION):
+    yield from _of(client, missing)
+
+
+def pasts_with_deadlines(
+    client: Client, *, before: int, now: int, patience_ms: Mapping[str, int]
+) -> Iterator[Past]:
+    """The pasts of households quiet since `before` of which something will be said by time alone.
+
+    These have an attempt open, or a journey whose phase's patience (`patience_ms`, by phase) runs out after
+    `now`. Instants in UTC ms.
+    """
+    quiet = f"fromUnixTimestamp64Milli({before}, 'UTC')"
+    by_phase = [f"current_phase = {format_str(phase)}, {ms}" for phase, ms in patience_ms.items()]
+    patience = ", ".join((*by_phase, "false, 0"))  # whichever phases are final
+    waiting = (
+        "select customer_id from touchpoint_rows final"  # noqa: S608
+        f" where has(attempt_outcomes, 'open') and occurred_at < {quiet}"
+        " union all select customer_id from journey_rows final"
+        f" where not closed and drop_off_at is null and ended_at < {quiet}"
+        f" and toUnixTimestamp64Milli(ended_at) + multiIf({patience}, -{before}) > {now}"
+    )
+    asked = (
+        "select distinct household_id from (select argMax(household_id, version) as household_id"  # noqa: S608
+        f" from identity_rows where identifier in ({waiting}) group by identifier)"
+    )
+    yield from _of(client, [row[0] for row in client.query(asked, settings=_SETTINGS).result_rows])
+
+
+def _of(client: Client, households: Sequence[str]) -> Iterator[Past]:
+    for start in range(0, len(households), _HOUSEHOLDS_PER_QUESTION):
         some = ", ".join(
-            format_str(household) for household in missing[start : start + _HOUSEHOLDS_PER_QUESTION]
+            format_str(household) for household in households[start : start + _HOUSEHOLDS_PER_QUESTION]
         )
         yield from _read(client, f"household in ({some})")
 
@@ -220,12 +251,103 @@ class _Found:
         return key
 
 
+# --- what one set of tables says, and another does not yet ---
+
+# What a household was last said of at: every row of the first set, and of the second one the rows that a full
+# judgement always says. A journey is measured by the touchpoint it begins at, a conflict by its identifier.
+_BEHIND = """
+    select argMax(identifier, seen) as identifier from (
+        select 't' as kind, id as key, customer_id as identifier, {seen} as seen, 0 as known from {touchpoint_rows}
+        union all select 't', id, customer_id, {seen}, 0 from {journey_rows} where not deleted
+        union all select 'i', identifier, identifier, {seen}, 0 from {identity_rows}
+        union all select 'i', identifier_a, identifier_a, {seen}, 0 from {identity_conflict_rows}
+        union all select 't', id, '', 0, {seen} from {known_touchpoint_rows}
+        union all select 'i', identifier, '', 0, {seen} from {known_identity_rows}
+    ) group by kind, key having max(seen) > max(known)
+"""
+_SAID_AT = """
+    select customer_id as identifier, version, element from {touchpoint_rows}
+    union all select identifier, version, '' from {identity_rows}
+    union all select customer_id, version, '' from {journey_rows} where not deleted
+    union all select identifier_a, version, '' from {identity_conflict_rows}
+"""
+_HELD_BESIDE = """
+    select identifiers[1] as identifier, toUInt64(0) as version, element from identification_rows
+    union all
+    select concat(JSONExtractString(content, 'identifiers', 1, 'kind'), ':',
+                  JSONExtractString(content, 'identifiers', 1, 'value')), toUInt64(0), content
+    from rejected_touchpoint_rows where reason = 'conflicting_duplicate'
+"""
+
+
+class Behind:
+    """The households of which the tables `said` say more than the tables `known`: elements, not instants.
+
+    While all of `known` is behind, `said` is the archive; once `known` is current, both are.
+    """
+
+    def __init__(self, client: Client, said: JudgedTables, known: JudgedTables) -> None:
+        self._client = client
+        names = {table.name: said[table] for table in schema.JUDGED}
+        names |= {f"known_{table.name}": known[table] for table in schema.JUDGED}
+        elements = [_SAID_AT.format(**names), _HELD_BESIDE]
+        identities = [f"select identifier, household_id, version from {names['identity_rows']}"]  # noqa: S608
+        if known.current:
+            elements.append(
+                f"select customer_id, toUInt64(0), element from {names['known_touchpoint_rows']}"  # noqa: S608
+            )
+            identities.append(
+                f"select identifier, household_id, version from {names['known_identity_rows']}"  # noqa: S608
+            )
+        self._elements = " union all ".join(elements)
+        self._identities = (
+            "select identifier, argMax(household_id, version) as household_id"  # noqa: S608
+            f" from ({' union all '.join(identities)}) group by identifier"
+        )
+        self._households = (
+            "select distinct if(household_id = '', behind.identifier, household_id) as household"  # noqa: S608
+            f" from ({_BEHIND.format(seen='bitShiftRight(version, 42)', **names)}) as behind"
+            f" left any join ({self._identities}) as known on known.identifier = behind.identifier"
+        )
+
+    def count(self) -> int:
+        """How many households there are."""
+        asked = f"select count() from ({self._households})"  # noqa: S608
+        count: int = self._client.query(asked, settings=_SETTINGS).result_rows[0][0]
+        return count
+
+    def pasts(self) -> Iterator[Past]:
+        """Their pasts, each whole. The version is the greatest of what `said` says, and not of `known`."""
+        those, narrowed = self._households, ""
+        if self.count() <= _HOUSEHOLDS_PER_QUESTION:  # all their rows are found without reading all others
+            rows = self._client.query(self._households, settings=_SETTINGS).result_rows
+            if not rows:
+                return
+            those = ", ".join(format_str(household) for (household,) in rows)
+            narrowed = (
+                f" where identifier in ({those}) or identifier in"  # noqa: S608
+                f" (select identifier from ({self._identities}) where household_id in ({those}))"
+            )
+        question = (
+            "select if(household_id = '', elements.identifier, household_id) as household, version, element"  # noqa: S608
+            f" from (select * from ({self._elements}){narrowed}) as elements"
+            f" left any join ({self._identities}) as known on known.identifier = elements.identifier"
+            f" where household in ({those}) order by household"
+        )
+        yield from _stream(self._client, question)
+
+
 def _read(client: Client, condition: str) -> Iterator[Past]:
     """The households that meet a condition, from a stream that ClickHouse has sorted."""
     question = (
         f"select household, version, element from ({_households(content=True)})"  # noqa: S608
         f" where {condition} order by household"
     )
+    yield from _stream(client, question)
+
+
+def _stream(client: Client, question: str) -> Iterator[Past]:
+    """Households from rows of (household, version, element), in the order of the households."""
     with client.query_row_block_stream(question, settings=_SETTINGS) as blocks:
         rows = (row for block in blocks for row in block)
         for household_id, of in groupby(rows, key=itemgetter(0)):
@@ -236,7 +358,7 @@ def _past(household_id: str, rows: Iterable[Sequence[Any]]) -> Past:
     elements: dict[str, Element] = {}
     seen = watermark = 0
     for _, version, content in rows:
-        if content not in elements:
+        if content and content not in elements:
             elements[content] = _element.decode(content)
         seen, watermark = _greatest(seen, watermark, version)
     return Past(household_id, list(elements.values()), seen, watermark)

@@ -13,7 +13,6 @@ from typing import Literal
 import msgspec
 from clickhouse_connect.driver.client import Client
 
-from models.errors import DesirelineError
 from models.journey_model import JourneyModel, load_model
 from warehouse import schema
 from warehouse.connection import DATABASE
@@ -22,9 +21,9 @@ State = Literal["current", "building", "retired"]
 
 _COLUMNS = ("number", "fingerprint", "state", "text", "registered_at", "changed_at", "version")
 
-
-class ModelNotRegistered(DesirelineError):
-    """The warehouse does not say which journey model its rows were judged under."""
+CURRENT_FINGERPRINT = (
+    f"select argMax(fingerprint, number) from {DATABASE}.journey_models final where state = 'current'"  # noqa: S608
+)
 
 
 class RegisteredModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +72,7 @@ def current(client: Client) -> RegisteredModel | None:
 
 def current_fingerprint(client: Client) -> str:
     """Of the model that is current; empty before the first was registered. One small question."""
-    return str(
-        client.command(
-            f"select argMax(fingerprint, number) from {DATABASE}.journey_models final where state = 'current'"  # noqa: S608
-        )
-    )
+    return str(client.command(CURRENT_FINGERPRINT))
 
 
 def register_first(client: Client, text: str, *, where: str) -> RegisteredModel:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from desireline import configs
 from desireline.asking import asking
 from desireline.cli.options import Data, Formatted, Since, Until, settings
+from desireline.current_model import model_of
 from desireline.render import Format, as_json, records, show, show_record
 
 
@@ -67,7 +67,7 @@ def conversion(
     from warehouse import conversion as conversions
 
     with asking(settings(), data) as connection:
-        model = configs.journey_model(settings())
+        model = model_of(connection, settings())
         show(
             conversions.conversion(connection, by=by, since=since, until=until, phases=list(model.phases)),
             format,
@@ -138,7 +138,7 @@ def journey_map(
 
     with asking(settings(), data) as connection:
         drawn = maps.journey_map(
-            connection, configs.journey_model(settings()), since=since, until=until, persona=persona
+            connection, model_of(connection, settings()), since=since, until=until, persona=persona
         )
         parts = ("phases", "touchpoints", "pain_points", "delights", "totals", "open_alerts")
         if format is Format.json:

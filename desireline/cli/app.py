@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from desireline import children
-from desireline.cli import analyses, feeding, identity, model, operations, rejected, roles, topics, up
+from desireline.cli import (
+    analyses,
+    feeding,
+    identity,
+    model,
+    operations,
+    rebuild,
+    rejected,
+    roles,
+    topics,
+    up,
+)
 from desireline.cli import warehouse as tables
 from desireline.cli.options import command_line
 from desireline.errors import CheckFailed
@@ -22,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (up, analyses, feeding, operations, roles):
+for module in (up, analyses, feeding, operations, rebuild, roles):
     module.add_to(app)
 app.add_typer(topics.app, name="topics")
 app.add_typer(tables.app, name="warehouse")

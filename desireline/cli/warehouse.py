@@ -32,24 +32,27 @@ def migrate() -> None:
     """Make or change tables, views and the read-only user to what this version needs. Safe to run twice."""
     from desireline import readers
     from desireline.asking import said_clearly
+    from desireline.current_model import await_current
     from warehouse.migrations import migrate as bring_up_to_date
 
     read = settings()
     with said_clearly(read.warehouse_url):
         applied = bring_up_to_date(read.warehouse_url)
         readers.ensure(read)
+        await_current(read)
     print(f"{len(applied)} migrations were applied" if applied else "nothing was left to migrate")
 
 
 @app.command()
 def status(data: Data = None, format: Formatted = Format.table) -> None:
-    """Tables with their rows and size, and the migrations that were applied."""
+    """Tables with their rows and size, the journey models they are judged under, and the migrations applied."""
     from desireline.asking import asking
     from warehouse import status as tables
 
     with asking(settings(), data) as connection:
         show(tables.status(connection), format)
         if format is Format.table:
+            show(tables.journey_models(connection), format)
             show(tables.migrations(connection), format)
 
 

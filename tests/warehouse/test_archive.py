@@ -10,7 +10,7 @@ from models.identifier import Identifier
 from models.journey_model import default_model
 from models.touchpoint import Correction, Element, Identification, Touchpoint
 from warehouse import schema
-from warehouse.archive import Past, past, pasts
+from warehouse.archive import Past, past, pasts, pasts_with_deadlines
 from warehouse.connection import client
 from warehouse.writer import Rows, Writer
 
@@ -143,3 +143,21 @@ def test_what_comes_back_is_folded_to_what_was_said(emptied: Client):
     again = Household("user_id:ann", MODEL)
     again.add(found.elements)
     assert again.judge(found.watermark, full=True) == household.judge(found.watermark, full=True)
+
+
+def test_old_households_of_which_time_alone_will_say_something(emptied: Client):
+    def one(name: str, age: float, type: str) -> None:
+        who = Identifier("user_id", name)
+        load(emptied, f"user_id:{name}", touchpoint(name, NOW - int(age * DAY), who, type=type))
+
+    one("silent", 100, "page_view")  # its drop-off is long past
+    one("fan", 100, "review_posted")  # may be silent for 180 days
+    one("fan of old", 200, "review_posted")
+    one("gone", 100, "subscription_cancelled")
+    one("recent", 5, "review_posted")
+    who = Identifier("user_id", "debtor")
+    load(
+        emptied, who.key, touchpoint("d", NOW - 95 * DAY, who, type="invoice_sent"), watermark=NOW - 90 * DAY
+    )
+    found = pasts_with_deadlines(emptied, before=NOW - 90 * DAY, now=NOW, patience_ms=MODEL.patience_ms)
+    assert sorted(past.household_id for past in found) == ["user_id:debtor", "user_id:fan"]

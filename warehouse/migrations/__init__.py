@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from warehouse import ddl, schema, views
+from warehouse import ddl, views
 from warehouse.connection import DATABASE, client
 
 READER = "reader"

@@ -1,0 +1,98 @@
+"""Which journey model applies: the one that the warehouse says is current, since its rows were judged under it."""
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from desireline import configs
+from desireline.settings import Settings
+from models.journey_model import JourneyModel, load_model
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from warehouse.journey_models import RegisteredModel
+
+log = logging.getLogger(__name__)
+
+_TRY_EVERY_S = 0.5
+_SAY_EVERY_S = 30.0
+
+
+def await_current(settings: Settings) -> "RegisteredModel | None":
+    """The current model; the one that is set becomes it where there is none. None: no tables are made yet.
+
+    Waits for a warehouse that does not answer: a worker that judged under another model meanwhile would have
+    to say all of it again.
+    """
+    from warehouse.connection import client
+    from warehouse.journey_models import register_first
+    from warehouse.writer import WarehouseError, warehouse_errors
+
+    text, where = configs.journey_model_text(settings), settings.journey_model or "default.yaml"
+    given = load_model(text, where=where)
+    said_at = 0.0
+    while True:
+        try:
+            with warehouse_errors("journey_models"), client(settings.warehouse_url) as connected:
+                if not connected.command("EXISTS TABLE journey_models"):
+                    return None
+                known = register_first(connected, text, where=where)
+            break
+        except WarehouseError as error:
+            if time.monotonic() - said_at > _SAY_EVERY_S or not said_at:
+                said_at = time.monotonic()
+                log.warning("waiting for the warehouse, which knows the current journey model: %s", error)
+            time.sleep(_TRY_EVERY_S)
+    if settings.journey_model and given != known.model:
+        log.warning(
+            "%s is not the current journey model, which is used; `desireline rebuild --model` changes it",
+            where,
+        )
+    return known
+
+
+def current_or_set(settings: Settings) -> JourneyModel:
+    """The current model, or the one that is set if the warehouse knows none or does not answer."""
+    from warehouse.connection import client
+    from warehouse.journey_models import current
+    from warehouse.writer import WarehouseError, warehouse_errors
+
+    try:
+        with warehouse_errors("journey_models"), client(settings.reader_url) as connected:
+            known = current(connected)
+    except WarehouseError:
+        known = None
+    return known.model if known else configs.journey_model(settings)
+
+
+def model_of(connection: "Engine", settings: Settings) -> JourneyModel:
+    """The model under which the rows of this warehouse were judged."""
+    from sqlalchemy import text
+
+    with connection.connect() as asking:
+        there = asking.execute(text("exists table journey_models")).scalar()
+        said = (
+            asking.execute(
+                text(
+                    "select text from journey_models final where state = 'current' order by number desc limit 1"
+                )
+            ).scalar()
+            if there
+            else None
+        )
+    if not said:
+        return configs.journey_model(settings)
+    return load_model(str(said), where="the warehouse's current journey model")
+
+
+def identifiers_read_by(model: JourneyModel) -> tuple[Any, ...]:
+    """What the collector reads touchpoints by: whom they name, and which types there are."""
+    return (
+        model.identifier_kinds,
+        model.placeholders,
+        model.placeholders_by_kind,
+        model.phone_region,
+        model.clock_tolerance_ms,
+        frozenset(model.profiles),
+    )
