@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 
 import msgspec
 
+from models.beside import Beside
 from models.household import ElementSet
-from models.identity import Identities, Pair, Renaming
+from models.identity import Identities, Renaming
 from models.journey import Journey, Place, journey_row, tombstone, untie
 from models.journey_model import JourneyModel
 from models.leaving import describe, reaches_behind
@@ -26,10 +27,7 @@ from models.trimming import (
     latest_told,
 )
 from models.verdict import (
-    ConflictRow,
-    DuplicateRow,
     Facts,
-    IdentityRow,
     JourneyRow,
     JudgedTouchpoint,
     row_version,
@@ -65,6 +63,7 @@ class Household:
 
     __slots__ = (
         "_begun",
+        "_beside",
         "_elements",
         "_former",
         "_identities",
@@ -72,8 +71,6 @@ class Household:
         "_lives",
         "_loose",
         "_model",
-        "_new_corrections",
-        "_new_identifications",
         "_outdated",
         "_owes_full",
         "_passed_over",
@@ -81,13 +78,9 @@ class Household:
         "_personas",
         "_personas_stale",
         "_refold",
-        "_said_conflicts",
-        "_said_duplicates",
-        "_said_identities",
         "_trim_tried_at",
         "_trimmed",
         "_unplaced",
-        "_unsaid_duplicates",
         "_was",
         "household_id",
         "wants_past",
@@ -116,12 +109,7 @@ class Household:
         self._persona_by_identifier: dict[str, Told] = {}  # the latest
         self._personas: dict[str, str] = {}  # by customer
         self._personas_stale = False
-        self._said_identities: dict[str, tuple[str, int | None]] = {}
-        self._said_conflicts: dict[Pair, ConflictRow] = {}
-        self._said_duplicates: dict[str, list[DuplicateRow]] = {}
-        self._unsaid_duplicates: set[str] = set()
-        self._new_identifications: list[Identification] = []
-        self._new_corrections: list[Correction] = []
+        self._beside = Beside()
         self._trimmed: Trimmed | None = None
         self._passed_over: dict[int, Element] = {}  # trimmed elements that came again while it was loaded
         self._trim_tried_at = 0
@@ -169,7 +157,7 @@ class Household:
                 for renaming in identities.see(strongest, element.identifiers, element.occurred_at):
                     self._rename(renaming)
                 if held.losers(element.id):
-                    self._unsaid_duplicates.add(element.id)
+                    self._beside.copied(element, held)
                     self._refold = self._refold or held.touchpoints[element.id] is element
                 else:
                     self._unplaced.append((strongest, element))
@@ -177,7 +165,7 @@ class Household:
                 self._identify(element)
             else:
                 identities.correct(element)
-                self._new_corrections.append(element)
+                self._beside.came(element)
         if self.wants_past and self._trimmed is not None and not self._trimmed.archived:
             self._make_whole(self._trimmed)
         return new
@@ -225,14 +213,10 @@ class Household:
         judgement = Judgement(touchpoints=said)
         if full or self._outdated:
             said += self._outdated_rows(version, full)
-        if full or self._identities.stale:
-            judgement.identities = self._identity_rows(version, full)
-        if full or self._identities.stale_pairs:
-            judgement.conflicts = self._conflict_rows(version, full)
-        if full or self._unsaid_duplicates:
-            judgement.duplicates = self._duplicate_rows(version, full)
-        if full or self._new_identifications or self._new_corrections:
-            self._archive(judgement, full)
+        if full or self._beside.pending(self._identities):
+            self._beside.say(
+                judgement, self.household_id, version, self._identities, self._elements, full=full
+            )
         self._journeys_full = self._journeys_full or full
         if journeys:
             judgement.journeys = self.journey_rows()
@@ -350,7 +334,7 @@ class Household:
         known = trimmed if self._trimmed is None else self._trimmed.union(trimmed)
         held = {element_mark(element) for element in self._elements}
         known.archived -= held
-        known.superseded -= held
+        known.lost -= held
         self._trimmed = known
         for renaming in self._identities.know(known.identifiers, known.links):
             self._rename(renaming)
@@ -408,7 +392,7 @@ class Household:
         if self._trimmed is None or not (lost := self._trimmed.archived & marks):
             return
         self._trimmed.archived -= lost
-        self._trimmed.superseded |= lost
+        self._trimmed.lost |= lost
         if not self._trimmed.archived:
             self._make_whole(self._trimmed)
 
@@ -433,12 +417,12 @@ class Household:
         if known in trimmed.archived:
             if self.wants_past:
                 trimmed.archived.discard(known)
-                trimmed.superseded.discard(known)
+                trimmed.lost.discard(known)
                 return False
             if loading:
                 self._passed_over[known] = element
             return True
-        if known in trimmed.superseded:
+        if known in trimmed.lost:
             return True
         if trimmed.concerns(element):
             self.want_past()
@@ -460,17 +444,15 @@ class Household:
         return reaches_behind(origins, self._lives.values(), self._identities.customer_of, told)
 
     def _unsaid(self) -> bool:
-        identities = self._identities
         return bool(
             self._owes_full or self.wants_past or self._unplaced or self._refold or self._loose
-            or self._unsaid_duplicates or self._journeys_full or self._personas_stale or self._former
-            or self._outdated or identities.unresolved or identities.stale or identities.stale_pairs
-            or self._new_corrections or self._new_identifications
+            or self._journeys_full or self._personas_stale or self._former or self._outdated
+            or self._identities.unresolved or self._beside.pending(self._identities)
             or any(life.stale or life.changed for life in self._lives.values())
         )  # fmt: skip
 
     def _identify(self, identification: Identification) -> None:
-        self._new_identifications.append(identification)
+        self._beside.came(identification)
         strongest = self._identities.strongest(identification.identifiers)
         for renaming in self._identities.see(strongest, identification.identifiers, identification.at):
             self._rename(renaming)
@@ -641,72 +623,6 @@ class Household:
             if ended.pop((id, _day(touchpoint)), None) is not None:
                 self._begun[id] = touchpoint.occurred_at
         return [tombstone(id, started_at, version) for (id, _), started_at in ended.items()]
-
-    def _identity_rows(self, version: int, full: bool) -> list[IdentityRow]:
-        identities = self._identities
-        stale = identities.customer_of.keys() if full else identities.stale
-        rows: list[IdentityRow] = []
-        for identifier in stale:
-            now = identities.customer_of[identifier], identities.first_linked_at.get(identifier)
-            if full or self._said_identities.get(identifier) != now:
-                self._said_identities[identifier] = now
-                rows.append(IdentityRow(identifier, now[0], self.household_id, version, now[1]))
-        identities.stale = set()
-        return rows
-
-    def _conflict_rows(self, version: int, full: bool) -> list[ConflictRow]:
-        identities, said = self._identities, self._said_conflicts
-        customer_of = identities.customer_of
-        refused_at: dict[Pair, int | None] = dict.fromkeys(identities.stale_pairs)
-        if full:
-            refused_at |= dict.fromkeys((*said, *identities.refusals))
-            if identities.contested:
-                refused_at |= dict(identities.possible_refusals())
-        identities.stale_pairs = set()
-        rows: list[ConflictRow] = []
-        for pair, at in refused_at.items():
-            a, b = pair
-            before = said.pop(pair, None)
-            refusal = identities.refusals.get(pair)
-            if refusal is not None:
-                row = ConflictRow(a, b, refusal.at, refusal.reason, customer_of[a], customer_of[b], version)
-                if full or before is None or msgspec.structs.replace(before, version=version) != row:
-                    rows.append(row)
-                said[pair] = row
-            elif before is not None:
-                rows.append(msgspec.structs.replace(before, version=version, deleted=True))
-            elif at is not None:
-                rows.append(
-                    ConflictRow(a, b, at, "exclusive_kind", customer_of[a], customer_of[b], version, True)
-                )
-        return rows
-
-    def _duplicate_rows(self, version: int, full: bool) -> list[DuplicateRow]:
-        rows: list[DuplicateRow] = []
-        for id in list(self._elements.contested) if full else self._unsaid_duplicates:
-            now = self._elements.duplicates(id, version)
-            contents = {row.content for row in now}
-            before = self._said_duplicates.get(id, [])
-            said = {row.content for row in before}
-            rows += [row for row in now if full or row.content not in said]
-            settled = {row.content: row for row in before if row.content not in contents}
-            if full:
-                copies = (self._elements.touchpoints[id], *self._elements.losers(id))
-                for row in self._elements.as_duplicates(copies, version):
-                    if row.content not in contents:
-                        settled[row.content] = row
-            rows += [msgspec.structs.replace(row, version=version, deleted=True) for row in settled.values()]
-            self._said_duplicates[id] = now
-        self._unsaid_duplicates = set()
-        return rows
-
-    def _archive(self, judgement: Judgement, full: bool) -> None:
-        judgement.identifications, self._new_identifications = self._new_identifications, []
-        judgement.corrections, self._new_corrections = self._new_corrections, []
-        if full:
-            held = self._elements
-            judgement.identifications = [one for copies in held.identifications.values() for one in copies]
-            judgement.corrections = [one for copies in held.corrections.values() for one in copies]
 
 
 def _day(touchpoint: Touchpoint) -> int:

@@ -176,6 +176,7 @@ def verdicts(elements: Iterable[Element], watermark: int, model: JourneyModel) -
         facts.conflicts.append(row)
     for id in held.contested:
         facts.duplicates.extend(held.duplicates(id, version))
+        facts.copies.extend(held.losers(id))
     facts.identifications.extend(one for copies in held.identifications.values() for one in copies)
     facts.corrections.extend(one for copies in held.corrections.values() for one in copies)
     return facts

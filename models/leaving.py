@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from models.household import ElementSet
 from models.identity import Identities
 from models.life_cycle import LifeCycle
-from models.touchpoint import Correction, Identification, Touchpoint, encoding
-from models.trimming import Origin, Told, Trimmed, mark
+from models.touchpoint import Correction, Identification, Touchpoint
+from models.trimming import Origin, Told, Trimmed, element_mark, mark
 
 
 def describe(
@@ -14,18 +14,13 @@ def describe(
 ) -> Trimmed:
     """Of the elements that are not kept: marks, links, personas. `personas`: by strongest identifier."""
     gone = Trimmed()
-    conflicting = {row.content.encode() for id in elements.contested for row in elements.duplicates(id, 0)}
     staying = {id(element) for element in kept}
     for element in elements:
         if id(element) in staying:
             continue
-        content, strongest = encoding(element), identities.strongest(element.identifiers)
+        strongest = identities.strongest(element.identifiers)
         gone.identifiers.add(strongest)
-        # a copy that does not count, and never conflicted, is in no table
-        archived = not isinstance(element, Touchpoint) or (
-            elements.touchpoints[element.id] is element or content in conflicting
-        )
-        (gone.archived if archived else gone.superseded).add(mark(content))
+        gone.archived.add(element_mark(element))
         if isinstance(element, Touchpoint):
             gone.touchpoints.add(mark(element.id.encode()))
             if element.conversation_id is not None:

@@ -85,13 +85,13 @@ class Origin(msgspec.Struct, array_like=True):
 class Trimmed(msgspec.Struct, array_like=True):
     """What is kept of a household's trimmed elements.
 
-    `archived`: marks of those that the archive has; `superseded`: of those that it need not have, copies that
-    can never count again. `touchpoints`, `conversations`: marks of their ids. `identifiers`: the strongest of
+    `archived`: marks of those that the archive has; `lost`: of those that it was found not to have.
+    `touchpoints`, `conversations`: marks of their ids. `identifiers`: the strongest of
     each element. `links`: pairs of identifiers, the stronger first, to the earliest time of both together.
     """
 
     archived: set[int] = set()
-    superseded: set[int] = set()
+    lost: set[int] = set()
     touchpoints: set[int] = set()
     conversations: set[int] = set()
     identifiers: set[str] = set()
@@ -113,7 +113,7 @@ class Trimmed(msgspec.Struct, array_like=True):
             personas[identifier] = max(told, personas.get(identifier, told))
         return Trimmed(
             self.archived | other.archived,
-            self.superseded | other.superseded,
+            self.lost | other.lost,
             self.touchpoints | other.touchpoints,
             self.conversations | other.conversations,
             self.identifiers | other.identifiers,
@@ -125,11 +125,11 @@ class Trimmed(msgspec.Struct, array_like=True):
     @property
     def count(self) -> int:
         """How many elements it stands for."""
-        return len(self.archived) + len(self.superseded - self.archived)
+        return len(self.archived) + len(self.lost - self.archived)
 
     def knows(self, element_mark: int) -> bool:
         """Whether an element of this mark was trimmed."""
-        return element_mark in self.archived or element_mark in self.superseded
+        return element_mark in self.archived or element_mark in self.lost
 
     def concerns(self, element: Element) -> bool:
         """Whether an element that was not trimmed says more of a touchpoint or a conversation that was."""
@@ -160,7 +160,7 @@ def _latest(some: Iterable[tuple[Key, int]], others: Iterable[tuple[Key, int]]) 
 
 class _Packed(msgspec.Struct, array_like=True):
     archived: bytes
-    superseded: bytes
+    lost: bytes
     touchpoints: bytes
     conversations: bytes
     identifiers: set[str]
@@ -178,7 +178,7 @@ def encode_trimmed(trimmed: Trimmed) -> bytes:
     return _encoder.encode(
         _Packed(
             pack(trimmed.archived),
-            pack(trimmed.superseded),
+            pack(trimmed.lost),
             pack(trimmed.touchpoints),
             pack(trimmed.conversations),
             trimmed.identifiers,
@@ -194,7 +194,7 @@ def decode_trimmed(data: bytes) -> Trimmed:
     packed = _decoder.decode(data)
     return Trimmed(
         unpack(packed.archived),
-        unpack(packed.superseded),
+        unpack(packed.lost),
         unpack(packed.touchpoints),
         unpack(packed.conversations),
         packed.identifiers,

@@ -172,3 +172,4 @@ class Facts(msgspec.Struct, array_like=True):
     duplicates: list[DuplicateRow] = []
     watermarks: dict[int, int] = {}  # partition -> watermark, UTC ms
     model: str = ""  # fingerprint of the journey model it was judged under; empty: the current one
+    copies: list[Touchpoint] = []  # archived: copies of touchpoints that do not count

@@ -591,6 +591,8 @@ def _append(said: Facts, more: Facts) -> None:
         said.corrections.extend(more.corrections)
     if more.duplicates:
         said.duplicates.extend(more.duplicates)
+    if more.copies:
+        said.copies.extend(more.copies)
 
 
 # --- putting back what the broker lost ---

@@ -76,14 +76,6 @@ _SEEN_TOGETHER = """
     union all
     select '', customer_id, max(version) from touchpoint_rows
     where hasAny(identifiers, {new:Array(String)}) group by customer_id
-    union all
-    select element, '', toUInt64(0) from identification_rows
-    where hasAny(identifiers, {new:Array(String)})
-    union all
-    select content, '', toUInt64(0) from rejected_touchpoint_rows
-    where reason = 'conflicting_duplicate' and hasAny({new:Array(String)}, arrayMap(
-        one -> concat(JSONExtractString(one, 'kind'), ':', JSONExtractString(one, 'value')),
-        JSONExtractArrayRaw(content, 'identifiers')))
 """
 
 # A household is kept under its smallest identifier, and so is a customer: only where a household is
@@ -266,18 +258,12 @@ _BEHIND = """
     ) group by kind, key having max(seen) > max(known)
 """
 _SAID_AT = """
-    select customer_id as identifier, version, element from {touchpoint_rows}
+    select customer_id as identifier, version, '' as element from {touchpoint_rows}
     union all select identifier, version, '' from {identity_rows}
     union all select customer_id, version, '' from {journey_rows} where not deleted
     union all select identifier_a, version, '' from {identity_conflict_rows}
 """
-_HELD_BESIDE = """
-    select identifiers[1] as identifier, toUInt64(0) as version, element from identification_rows
-    union all
-    select concat(JSONExtractString(content, 'identifiers', 1, 'kind'), ':',
-                  JSONExtractString(content, 'identifiers', 1, 'value')), toUInt64(0), content
-    from rejected_touchpoint_rows where reason = 'conflicting_duplicate'
-"""
+_HELD = "select identifiers[1] as identifier, toUInt64(0) as version, element from element_rows"
 
 
 class Behind:
@@ -290,12 +276,9 @@ class Behind:
         self._client = client
         names = {table.name: said[table] for table in schema.JUDGED}
         names |= {f"known_{table.name}": known[table] for table in schema.JUDGED}
-        elements = [_SAID_AT.format(**names), _HELD_BESIDE]
+        elements = [_SAID_AT.format(**names), _HELD]
         identities = [f"select identifier, household_id, version from {names['identity_rows']}"]  # noqa: S608
         if known.current:
-            elements.append(
-                f"select customer_id, toUInt64(0), element from {names['known_touchpoint_rows']}"  # noqa: S608
-            )
             identities.append(
                 f"select identifier, household_id, version from {names['known_identity_rows']}"  # noqa: S608
             )

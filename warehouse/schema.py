@@ -254,16 +254,15 @@ identity_conflict_rows = Table(
 element_rows = Table(
     "element_rows",
     metadata,
-    _column("occurred_on", Date, "day of occurred_at, UTC; first part of the key"),
-    _column(
-        "id", String, "id of the element; second part of the key, of which a hash of element is the third"
-    ),
+    _column("kind", WORD, "touchpoint, copy (of one: it did not count), identification, correction; key"),
+    _column("occurred_on", Date, "day on which it happened or was made, UTC; second part of the key"),
+    _column("id", String, "id of the element; third part of the key, of which a hash of element is the last"),
     _column("identifiers", Array(String), "names of the person on it, each kind:value", "ZSTD(1)"),
     _column("element", String, "the whole element as JSON", _LONG),
     ReplacingMergeTree(
-        partition_by="toYYYYMM(occurred_on)", order_by=("occurred_on", "id", "cityHash64(element)")
+        partition_by="toYYYYMM(occurred_on)", order_by=("kind", "occurred_on", "id", "cityHash64(element)")
     ),
-    comment="Every content that a touchpoint ever counted with, from which the past of a household is put back.",
+    comment="The archive: every content that was ever sent, from which the past of a household is put back.",
 )
 
 identification_rows = Table(
@@ -484,7 +483,6 @@ SKIP_INDEXES = (
     ("touchpoint_rows", "by_customer", "customer_id", "bloom_filter(0.01)"),
     ("touchpoint_rows", "by_identifier", "identifiers", "bloom_filter(0.01)"),
     ("element_rows", "by_identifier", "identifiers", "bloom_filter(0.01)"),
-    ("identification_rows", "by_identifier", "identifiers", "bloom_filter(0.01)"),
     ("touchpoint_rows", "by_journey", "journey_id", "bloom_filter(0.01)"),
     ("touchpoint_rows", "by_time", "occurred_at", "minmax"),
     ("journey_rows", "by_customer", "customer_id", "bloom_filter(0.01)"),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from hashlib import blake2b, sha256
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from clickhouse_connect.driver.client import Client
@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from models.alerts import Alert
 from models.errors import DesirelineError
-from models.touchpoint import Correction, Identification, Touchpoint, encoding
+from models.touchpoint import Correction, Element, Identification, Touchpoint, encoding
 from models.verdict import ConflictRow, DuplicateRow, Facts, IdentityRow, JourneyRow, JudgedTouchpoint
 from warehouse import schema
 from warehouse.judged_tables import LIVE, JudgedTables
@@ -138,6 +138,7 @@ class Rows(msgspec.Struct):
     conflicts: list[ConflictRow] = []
     identifications: list[Identification | Correction] = []
     duplicates: list[DuplicateRow] = []
+    copies: list[Touchpoint] = []
     rejected: list[Rejected] = []
     alerts: list[Alert] = []
     watermarks: dict[int, int] = {}  # partition -> UTC ms
@@ -151,8 +152,20 @@ class Rows(msgspec.Struct):
         self.identifications += facts.identifications
         self.identifications += facts.corrections
         self.duplicates += facts.duplicates
+        self.copies += facts.copies
         for partition, watermark in facts.watermarks.items():
             self.watermarks[partition] = max(watermark, self.watermarks.get(partition, 0))
+
+
+class Archived(NamedTuple):
+    """An element, for the archive."""
+
+    kind: str
+    element: Element
+    content: bytes
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.content))
 
 
 class Unloadable(msgspec.Struct, frozen=True):
@@ -196,7 +209,7 @@ class Writer:
         if it does not take rows now: some tables may have theirs already, and trying again gives them
         nothing twice.
         """
-        unarchived = [row.touchpoint for row in rows.touchpoints if self._is_unarchived(row.touchpoint)]
+        unarchived = self._unarchived(rows)
         inserts: tuple[tuple[Table, Callable[[Sequence[Any]], Columns], Sequence[Any]], ...] = (
             (schema.element_rows, element_columns, unarchived),
             (schema.touchpoint_rows, touchpoint_columns, rows.touchpoints),
@@ -211,7 +224,7 @@ class Writer:
         refused: list[Unloadable] = []
         for table, columns_of, some in inserts:
             refused += self._insert_rows(table, columns_of, some, f"{token}:{columns_of.__name__}")
-        self._archived.update(dict.fromkeys(map(hash, map(encoding, unarchived))))
+        self._archived.update(dict.fromkeys(map(hash, unarchived)))
         while len(self._archived) > _ARCHIVED_REMEMBERED:
             del self._archived[next(iter(self._archived))]
         if rows.watermarks:
@@ -238,9 +251,14 @@ class Writer:
         except (ClickHouseError, HTTPError, OSError) as error:
             raise typed(error, table.name) from error
 
-    def _is_unarchived(self, touchpoint: Touchpoint) -> bool:
-        """Whether the element may not be in the archive yet. More is said of it again and again."""
-        return hash(encoding(touchpoint)) not in self._archived
+    def _unarchived(self, rows: Rows) -> list[Archived]:
+        """The elements that may not be in the archive yet. More is said of one again and again."""
+        held: list[tuple[str, Element]] = [("touchpoint", row.touchpoint) for row in rows.touchpoints]
+        held += [("copy", copy) for copy in rows.copies]
+        for one in rows.identifications:
+            held.append(("identification" if isinstance(one, Identification) else "correction", one))
+        elements = [Archived(kind, element, encoding(element)) for kind, element in held]
+        return [one for one in elements if hash(one) not in self._archived]
 
     def _insert_rows(
         self, table: Table, columns_of: Callable[[Sequence[Row]], Columns], rows: Sequence[Row], token: str
@@ -312,14 +330,16 @@ def content_token(records: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def element_columns(touchpoints: Sequence[Touchpoint]) -> Columns:
+def element_columns(rows: Sequence[Archived]) -> Columns:
     """Columns of `element_rows`."""
-    elements = [encoding(touchpoint) for touchpoint in touchpoints]
+    elements = [row.element for row in rows]
+    instants = [one.occurred_at if isinstance(one, Touchpoint) else one.at for one in elements]
     return {
-        "occurred_on": [t.occurred_at // DAY_MS for t in touchpoints],
-        "id": [t.id for t in touchpoints],
-        "identifiers": [[identifier.key for identifier in t.identifiers] for t in touchpoints],
-        "element": [one.decode() for one in elements],
+        "kind": [row.kind for row in rows],
+        "occurred_on": [at // DAY_MS for at in instants],
+        "id": [one.id for one in elements],
+        "identifiers": [[identifier.key for identifier in one.identifiers] for one in elements],
+        "element": [row.content.decode() for row in rows],
     }
 
 

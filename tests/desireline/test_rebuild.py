@@ -89,25 +89,14 @@ def made_up(number: int, *, how_many: int = 60) -> list[list[Element]]:
 
 
 def told_apart(all_histories: list[list[Element]]) -> list[list[Element]]:
-    """Households of people who never met, from histories of people with the same names.
-
-    An identification or correction has an id of its own: of those that share one the archive keeps the last.
-    No copy of a touchpoint supersedes another: of those that do the archive keeps the last.
-    """
+    """Households of people who never met, from histories of people with the same names."""
     together = (household for history in all_histories for household in households(history))
-    return [
-        [_renamed(element, number, place) for place, element in enumerate(household)]
-        for number, household in enumerate(together)
-    ]
+    return [[_renamed(element, number) for element in household] for number, household in enumerate(together)]
 
 
-def _renamed(element: Element, number: int, place: int) -> Element:
+def _renamed(element: Element, number: int) -> Element:
     names = tuple(Identifier(one.kind, f"{number}-{one.value}") for one in element.identifiers)
-    if isinstance(element, Touchpoint):
-        return msgspec.structs.replace(
-            element, id=f"{number}-{element.id}", identifiers=names, source_updated_at=None
-        )
-    return msgspec.structs.replace(element, id=f"{number}-{element.id}-{place}", identifiers=names)
+    return msgspec.structs.replace(element, id=f"{number}-{element.id}", identifiers=names)
 
 
 def said(elements: list[Element], watermark: int) -> Iterator[Facts]:
@@ -118,7 +107,7 @@ def said(elements: list[Element], watermark: int) -> Iterator[Facts]:
         facts = household.judge(at)
         yield Facts(
             facts.touchpoints, facts.journeys, facts.identities, facts.conflicts, facts.identifications,
-            facts.corrections, facts.duplicates, model=fingerprint(MODEL),
+            facts.corrections, facts.duplicates, model=fingerprint(MODEL), copies=facts.copies,
         )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from models.journey_model import JourneyModel
 from models.routing import partition_of, routing_key
 from models.touchpoint import Clock, Correction, Element, Identification, Record, Touchpoint, encoding
 from models.trimming import element_mark, pack, unpack
-from models.verdict import DuplicateRow, Facts
+from models.verdict import Facts
 from streams import codecs, protocol
 from streams.codecs import PastWanted
 from streams.protocol import Nodes, Position
@@ -41,8 +41,8 @@ class Warehouse:
 
     def load(self, value: bytes) -> None:
         facts = msgspec.msgpack.decode(value, type=Facts)
-        for touchpoint in facts.touchpoints:
-            self._elements[encoding(touchpoint.touchpoint)] = touchpoint.touchpoint
+        for touchpoint in (*(row.touchpoint for row in facts.touchpoints), *facts.copies):
+            self._elements[encoding(touchpoint)] = touchpoint
         for key, row in keyed(facts):
             known = self._rows.get(key)
             if known is None or row.version > known.version or (
@@ -54,11 +54,8 @@ class Warehouse:
             self.watermarks[partition] = max(watermark, self.watermarks.get(partition, 0))
 
     def elements(self) -> list[Element]:
-        """What the archive can give back: every element that a row was loaded of, and conflicting duplicates."""
+        """What the archive can give back: every element that was ever said."""
         elements = dict(self._elements)
-        for row in self._rows.values():
-            if isinstance(row, DuplicateRow):
-                elements[row.content.encode()] = msgspec.json.decode(row.content, type=Touchpoint)
         for one in self._archive:
             elements[one] = msgspec.json.decode(one, type=Identification | Correction)
         return list(elements.values())

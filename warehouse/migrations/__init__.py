@@ -37,12 +37,19 @@ def _0003_views_of_identities(connection: Client) -> None:
 
 
 def _0005_archive_of_elements(connection: Client) -> None:
-    """What touchpoints count with now is the beginning of what they ever counted with."""
+    """What stands is the beginning of all that was ever sent."""
     _tables_and_views(connection)
-    connection.command(
-        f"INSERT INTO {DATABASE}.element_rows (occurred_on, id, identifiers, element)"  # noqa: S608
-        f" SELECT occurred_on, id, identifiers, element FROM {DATABASE}.touchpoint_rows"
+    touchpoints = (
+        f"SELECT 'touchpoint', occurred_on, id, identifiers, element FROM {DATABASE}.touchpoint_rows"  # noqa: S608
     )
+    others = (
+        "SELECT if(kind = 'identification', kind, 'correction'), toDate(at), id, identifiers, element"  # noqa: S608
+        f" FROM {DATABASE}.identification_rows"
+    )
+    for some in (touchpoints, others):
+        connection.command(
+            f"INSERT INTO {DATABASE}.element_rows (kind, occurred_on, id, identifiers, element) {some}"
+        )
 
 
 MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
