@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from streams.protocol import InboxRecord
+from streams.putting_back import InboxRecord
 from streams.topics import INBOX, LARGEST_MESSAGE_BYTES, TopicsError, topic_status
 
 if TYPE_CHECKING:

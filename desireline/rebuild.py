@@ -110,7 +110,7 @@ def put_back(settings: Settings, customers: Sequence[str], progress: Progress) -
     from desireline.current_model import current_or_set
     from desireline.inbox import Inbox
     from desireline.progress import now_ms
-    from streams.protocol import encode_pasts
+    from streams.putting_back import encode_pasts
     from warehouse import connect
 
     began = time.monotonic()
@@ -349,7 +349,7 @@ class _Change:
     def _wake(self, model: JourneyModel) -> None:
         """Put households into the workers' state that are too old to be there, and have deadlines now."""
         from desireline.inbox import Inbox
-        from streams.protocol import encode_pasts
+        from streams.putting_back import encode_pasts
 
         watermarks = self._watermarks()
         if not watermarks:

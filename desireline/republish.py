@@ -30,7 +30,7 @@ from ingest.publisher import FILE_HEADER, pack
 from models.alerts import Alert
 from models.touchpoint import Clock
 from streams.alert import seeds
-from streams.protocol import encode_pasts, encode_put_back, encode_watermark
+from streams.putting_back import encode_pasts, encode_put_back, encode_watermark
 from streams.topics import ABANDONMENT, topic_status
 from warehouse.archive import Past, pasts
 from warehouse.connection import client

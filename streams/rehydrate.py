@@ -22,7 +22,7 @@ from models.trimming import element_mark, pack, unpack
 from streams import codecs, metrics
 from streams.codecs import PastWanted
 from streams.config import WorkerConfig
-from streams.protocol import encode_answer
+from streams.putting_back import encode_answer
 from streams.stitch import stop_before_acknowledging
 from streams.topics import FACTS, INBOX, REHYDRATE, TopicsError, TopicStatus, topic_status
 from warehouse.archive import Past, known_identifiers, pasts_of

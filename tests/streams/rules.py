@@ -14,7 +14,7 @@ from models.fold import Household
 from models.leaving import describe
 from models.life_cycle import LifeCycle
 from models.trimming import Trimmed
-from streams import codecs, protocol
+from streams import codecs, protocol, putting_back
 from streams.codecs import Elements
 from streams.protocol import Nodes
 from tests.streams.scheduler import Worker
@@ -43,7 +43,7 @@ def _merges_not_full(patch: pytest.MonkeyPatch) -> None:
 
 
 def _put_back_not_full(patch: pytest.MonkeyPatch) -> None:
-    encode_pasts = protocol.encode_pasts
+    encode_pasts = putting_back.encode_pasts
 
     def not_full(*given: Any) -> list[Any]:
         records = []
@@ -56,7 +56,7 @@ def _put_back_not_full(patch: pytest.MonkeyPatch) -> None:
             records += [record._replace(value=value) for value in codecs.encode_messages(messages)]
         return records
 
-    patch.setattr(protocol, "encode_pasts", not_full)
+    patch.setattr(putting_back, "encode_pasts", not_full)
 
 
 def _no_resending(patch: pytest.MonkeyPatch) -> None:

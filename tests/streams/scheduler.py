@@ -19,7 +19,7 @@ from models.routing import partition_of, routing_key
 from models.touchpoint import Clock, Correction, Element, Identification, Record, Touchpoint, encoding
 from models.trimming import element_mark, pack, unpack
 from models.verdict import Facts
-from streams import codecs, protocol
+from streams import codecs, putting_back
 from streams.codecs import PastWanted
 from streams.protocol import Nodes, Position
 
@@ -292,7 +292,7 @@ class Cluster:
         self.stats["returns"] += 1
         for _ in range(self.rng.choice((1, 1, 2))):
             order = self.model.identifier_order
-            for record in protocol.encode_answer(wanted, found, pack(missing), order, self.partitions):
+            for record in putting_back.encode_answer(wanted, found, pack(missing), order, self.partitions):
                 self.logs[record.partition][INBOX].append(record.value)
 
     def publish(self, partition: int, topic: str, value: Any) -> None:
@@ -496,16 +496,16 @@ def _again(
         order, partitions = cluster.model.identifier_order, cluster.partitions
         chance = rng.random()
         if chance < 0.3:
-            put_back = protocol.encode_put_back(elements, order, partitions)
+            put_back = putting_back.encode_put_back(elements, order, partitions)
         else:
             households = households_of(elements)
             if partial := chance < 0.7:
                 households = [some for some in households if not _rests(cluster, some, end)]
             pasts = [Past(some, cluster.warehouse.seen(), 0) for some in households]
-            put_back = protocol.encode_pasts(pasts, order, partitions)
+            put_back = putting_back.encode_pasts(pasts, order, partitions)
         again = [(record.partition, INBOX, record.value) for record in put_back]
     for partition in range(cluster.partitions):
-        record = protocol.encode_watermark(partition, watermarks.get(partition, 0), partial=partial)
+        record = putting_back.encode_watermark(partition, watermarks.get(partition, 0), partial=partial)
         again.append((partition, INBOX, record.value))
     return again
 

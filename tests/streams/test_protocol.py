@@ -9,7 +9,8 @@ from models.identifier import Identifier
 from models.touchpoint import Element, Touchpoint
 from models.verdict import row_version
 from streams import codecs
-from streams.protocol import Nodes, Position, encode_pasts, encode_put_back, encode_watermark
+from streams.protocol import Nodes, Position
+from streams.putting_back import encode_pasts, encode_put_back, encode_watermark
 from tests.histories import MODEL, NOON
 
 ANN = Identifier("user_id", "ann")

@@ -10,7 +10,7 @@ from models.identifier import Identifier
 from models.touchpoint import Correction, Element, Identification, Touchpoint
 from streams import codecs
 from streams.embedded_broker import EmbeddedBroker
-from streams.protocol import encode_watermark
+from streams.putting_back import encode_watermark
 from streams.topics import FACTS, HOUSEHOLDS_CHANGELOG, INBOX, topic_status
 from tests.streams.pipeline import MODEL, Pipeline
 from tests.streams.scheduler import wanted

@@ -1,0 +1,96 @@
+"""What is put back into the state: records for the inbox, of what a broker lost or a household asked for."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from models.identifier import IdentifierOrder
+from models.routing import partition_of, routing_key
+from models.touchpoint import Element
+from streams import codecs
+from streams.codecs import Elements, Message, Passed, PastWanted, Rehydrated
+
+
+class InboxRecord(NamedTuple):
+    """A record for `journeys.inbox`."""
+
+    partition: int
+    key: bytes
+    value: bytes
+
+
+class Past(Protocol):
+    """A household that was said of: all its elements, and the greatest version, as two numbers."""
+
+    @property
+    def elements(self) -> Sequence[Element]:
+        """The whole set, as far as it is left."""
+
+    @property
+    def elements_seen(self) -> int:
+        """How many elements the household had seen."""
+
+    @property
+    def watermark(self) -> int:
+        """UTC ms."""
+
+
+def encode_pasts(pasts: Iterable[Past], order: IdentifierOrder, partitions: int) -> list[InboxRecord]:
+    """Records that put whole households back into the state after the broker lost it.
+
+    Each is said in full again, with greater versions than before, even if some of its elements are not left
+    (copies that did not count).
+    """
+    messages: dict[int, list[Message]] = {}
+    for past in pasts:
+        given: dict[str, list[Element]] = {}
+        for element in past.elements:
+            given.setdefault(routing_key(element.identifiers, order), []).append(element)
+        for key, some in given.items():
+            for part in codecs.parts(some):
+                message = Elements(key, part, True, past.watermark, past.elements_seen)
+                messages.setdefault(partition_of(key, partitions), []).append(message)
+    return [
+        InboxRecord(partition, b"", value)
+        for partition, some_messages in messages.items()
+        for value in codecs.encode_messages(some_messages)
+    ]
+
+
+class _Loose(NamedTuple):
+    elements: list[Element]
+    elements_seen: int = 0
+    watermark: int = 0
+
+
+def encode_put_back(
+    elements: Iterable[Element], order: IdentifierOrder, partitions: int
+) -> list[InboxRecord]:
+    """Records that put elements back of which nothing was said yet, or not of all that they belong to."""
+    return encode_pasts([_Loose(list(elements))], order, partitions)
+
+
+def encode_watermark(partition: int, watermark: int, *, partial: bool = False) -> InboxRecord:
+    """The record that tells a partition its watermark (UTC ms) after the broker lost it.
+
+    `partial`: not every household that the archive has is put back.
+    """
+    return InboxRecord(partition, b"", codecs.encode_messages([Passed(watermark, partial)])[0])
+
+
+def encode_answer(
+    wanted: PastWanted, found: Past, missing: bytes, order: IdentifierOrder, partitions: int
+) -> list[InboxRecord]:
+    """The archive's answer. `missing`: marks of what was asked for and is not there (any more).
+
+    What a household trimmed goes back to it; a household that is not known is put back as any other, and who
+    asked is told of it.
+    """
+    told = Rehydrated(wanted.to, wanted.to, missing)
+    records: list[InboxRecord] = []
+    back: list[Message] = []
+    if wanted.archived:
+        back = [Elements(wanted.to, part, True) for part in codecs.parts(list(found.elements))]
+    else:
+        records = encode_pasts([found], order, partitions)
+    partition = partition_of(wanted.to, partitions)
+    return records + [InboxRecord(partition, b"", value) for value in codecs.encode_messages([*back, told])]
