@@ -24,10 +24,11 @@ from desireline.settings import Settings
 from models.errors import DesirelineError
 from models.journey_model import JourneyModel, load_model
 from warehouse import journey_models, judged_tables
-from warehouse.archive import Past, past, pasts, pasts_with_deadlines
+from warehouse.archive import Past, past, pasts_with_deadlines
 from warehouse.connection import client
 from warehouse.journey_models import RegisteredModel, change_state, in_state, register, registered
 from warehouse.judged_tables import JudgedTables
+from warehouse.put_back import pasts
 from warehouse.rejudging import Rejudging
 from warehouse.schema import BUILDING, RETIRED
 
@@ -124,7 +125,7 @@ def put_back(settings: Settings, customers: Sequence[str], progress: Progress) -
         if customers:
             found = list(_pasts_of(asking, connect(settings.warehouse_url), customers))
         else:
-            found = pasts(asking, now_ms())
+            found = pasts(asking, now_ms(), order="rebuild_order")
         progress.begin("putting into the state", len(customers) if customers else _households(asking))
         for together in _together(found):
             inbox.send(encode_pasts(together, order, settings.partitions))

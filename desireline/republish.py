@@ -32,8 +32,9 @@ from models.touchpoint import Clock
 from streams.alert import seeds
 from streams.putting_back import encode_pasts, encode_put_back, encode_watermark
 from streams.topics import ABANDONMENT, topic_status
-from warehouse.archive import Past, pasts
+from warehouse.archive import Past
 from warehouse.connection import client
+from warehouse.put_back import pasts
 
 log = logging.getLogger(__name__)
 

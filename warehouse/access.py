@@ -169,7 +169,8 @@ def first_statements(access: Access, limits: Limits) -> Iterator[str]:
         yield (
             f"SET max_memory_usage = {limits.reader_memory_bytes},"
             f" max_execution_time = {limits.reader_seconds},"
-            f" max_temporary_data_on_disk_size_for_query = {limits.reader_temporary_bytes}, readonly = 2"
+            f" max_temporary_data_on_disk_size_for_query = {limits.reader_temporary_bytes},"
+            " priority = 1, readonly = 2"  # what says that it can wait stands back meanwhile
         )
         yield "SET profile = 'reader'"  # from here on its constraints hold
     else:

@@ -1,9 +1,8 @@
 """A household's past, read back from the warehouse as the elements that it was made of.
 
 Every touchpoint, identification and correction that was ever loaded is kept whole, as JSON, beside what is
-said of it; a conflicting duplicate among the rejected ones. `past` is one household's; `pasts` are those of
-many, each whole, those that ops look at first, and never more than one block of them in memory here:
-ClickHouse sorts, on its disk where it must.
+said of it; a conflicting duplicate among the rejected ones. `past` is one household's. Of many, never more
+than one block of them is in memory here: ClickHouse sorts, on its disk where it must.
 
 `elements_seen` and `watermark` come from the greatest version that stands: what is said after the past was
 put back must not be beaten by what was said before it was lost.
@@ -23,7 +22,6 @@ from models.touchpoint import Correction, Element, Identification, Touchpoint
 from warehouse import schema
 from warehouse.judged_tables import JudgedTables
 
-DAY_MS = 86_400_000
 _WATERMARK_BITS = 42
 
 _element = msgspec.json.Decoder(Touchpoint | Identification | Correction)
@@ -38,11 +36,8 @@ class Past(msgspec.Struct):
     watermark: int
 
 
-# Households are put back by the age of their latest touchpoint, those with an open attempt before all.
-_AGES_MS = (DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
-
 _HOUSEHOLDS_PER_QUESTION = 5_000
-_SETTINGS = {
+SETTINGS = {
     "max_bytes_before_external_sort": 100_000_000,
     "max_block_size": 8192,
     "max_bytes_before_external_group_by": 200_000_000,
@@ -53,82 +48,43 @@ _SETTINGS = {
 # Every element, with an identifier that its household is found by. Rows that were replaced and not merged yet
 # do no harm: they hold the same element or an earlier copy of it, which is one, too.
 _TOUCHPOINTS = """
-    select customer_id as identifier, occurred_at as at, has(attempt_outcomes, 'open') as open, version,
-           {touchpoint} as element
+    select customer_id as identifier, version, element
     from touchpoint_rows
 """
 _IDENTIFICATIONS = """
-    select identifiers[1] as identifier, at, false as open, toUInt64(0) as version,
-           {identification} as element
+    select identifiers[1] as identifier, toUInt64(0) as version, element
     from identification_rows
 """
 _DUPLICATES = """
     select concat(JSONExtractString(content, 'identifiers', 1, 'kind'), ':',
                   JSONExtractString(content, 'identifiers', 1, 'value')) as identifier,
-           fromUnixTimestamp64Milli(JSONExtractInt(content, 'occurred_at'), 'UTC') as at, false as open,
-           version, {duplicate} as element
+           version, content as element
     from rejected_touchpoint_rows where reason = 'conflicting_duplicate'
 """
 
+# A few identifiers are found by the index. Of many, one is in every part of the table: then each row is looked
+# up in the set of them, where `hasAny` would compare it with one after the other.
+_FEW = 30
+_HAS_A_FEW = "hasAny(identifiers, {new:Array(String)})"
+_HAS_MANY = "arrayExists(one -> one in {new:Array(String)}, identifiers)"
 _SEEN_TOGETHER = """
     select element, '' as customer_id, toUInt64(0) as version from element_rows
-    where hasAny(identifiers, {new:Array(String)})
+    where {has}
     union all
     select '', customer_id, max(version) from touchpoint_rows
-    where hasAny(identifiers, {new:Array(String)}) group by customer_id
+    where {has} group by customer_id
 """
 
 # A household is kept under its smallest identifier, and so is a customer: only where a household is
 # several customers, or an element begins with a larger identifier, is there anything to look up.
-_HOUSEHOLDS = """
-    select if(household_id = '', elements.identifier, household_id) as household, at, open, version, element
-    from ({elements}) as elements
+_HOUSEHOLDS = f"""
+    select if(household_id = '', elements.identifier, household_id) as household, version, element
+    from ({_TOUCHPOINTS} union all {_IDENTIFICATIONS} union all {_DUPLICATES}) as elements
     left any join (
         select identifier, argMax(household_id, version) as household_id
         from identity_rows group by identifier having household_id != identifier
     ) as households on households.identifier = elements.identifier
-"""
-
-
-def _households(*, content: bool) -> str:
-    """SQL: every element with its household, and what it is, as JSON, if `content` is asked for."""
-    elements = " union all ".join((_TOUCHPOINTS, _IDENTIFICATIONS, _DUPLICATES)).format(
-        touchpoint="element" if content else "''",
-        identification="element" if content else "''",
-        duplicate="content" if content else "''",
-    )
-    return _HOUSEHOLDS.format(elements=elements)
-
-
-def pasts(client: Client, now: int, *, horizon_ms: int | None = None) -> Iterator[Past]:
-    """The past of every household whose last touchpoint is not older than `horizon_ms` (None: of every one).
-
-    Households with an open attempt come first, however old, then the others by the age of their last
-    touchpoint in rough steps; each household whole, all its elements together, once. `now`: UTC ms.
-    The warehouse may be written meanwhile: what was there when this began is given.
-    """
-    ages = [age for age in _AGES_MS if horizon_ms is None or age < horizon_ms]
-    steps = ", ".join(f"newest >= {now - age}, {rank}" for rank, age in enumerate(ages, start=1))
-    oldest = 0 if horizon_ms is None else now - horizon_ms
-    last = len(ages) + 1
-    ranked = (
-        "select household, toUnixTimestamp64Milli(max(at)) as newest,"  # noqa: S608
-        f" multiIf(max(open), 0, {steps}, newest >= {oldest}, {last}, -1) as rank"
-        f" from ({_households(content=False)}) group by household"
-    )
-    given: set[int] = set()
-    for rank in range(last + 1):
-        for past in _read(client, f"household in (select household from ({ranked}) where rank = {rank})"):  # noqa: S608
-            if (known := hash(past.household_id)) not in given:
-                given.add(known)
-                yield past
-    # who changed rank while the others were read has been passed over
-    with client.query_row_block_stream(
-        f"select household from ({ranked}) where rank >= 0",  # noqa: S608
-        settings=_SETTINGS,
-    ) as blocks:
-        missing = [household for block in blocks for (household,) in block if hash(household) not in given]
-    yield from _of(client, missing)
+"""  # noqa: S608  names of ours
 
 
 def pasts_with_deadlines(
@@ -153,7 +109,7 @@ def pasts_with_deadlines(
         "select distinct household_id from (select argMax(household_id, version) as household_id"  # noqa: S608
         f" from identity_rows where identifier in ({waiting}) group by identifier)"
     )
-    yield from _of(client, [row[0] for row in client.query(asked, settings=_SETTINGS).result_rows])
+    yield from _of(client, [row[0] for row in client.query(asked, settings=SETTINGS).result_rows])
 
 
 def _of(client: Client, households: Sequence[str]) -> Iterator[Past]:
@@ -179,7 +135,7 @@ def pasts_of(client: Client, asked: Sequence[Collection[str]]) -> list[Past | No
     looked_for: set[str] = set()
     while new := known - looked_for:
         looked_for |= new
-        answer = client.query(_SEEN_TOGETHER, parameters={"new": sorted(new)}, settings=_SETTINGS)
+        answer = client.query(_seen_together(len(new)), parameters={"new": sorted(new)}, settings=SETTINGS)
         for content, customer_id, version in answer.result_rows:
             if content:
                 known |= found.see(content)
@@ -190,10 +146,16 @@ def pasts_of(client: Client, asked: Sequence[Collection[str]]) -> list[Past | No
     return [found.past(identifiers) for identifiers in asked]
 
 
+def _seen_together(count: int) -> str:
+    """SQL: what is known of so many identifiers."""
+    has = _HAS_A_FEW if count <= _FEW else _HAS_MANY
+    return _SEEN_TOGETHER.format(has=has)
+
+
 def known_identifiers(client: Client, identifiers: Collection[str]) -> set[str]:
     """Those of some identifiers (their keys) of whom the archive knows anything."""
     question = "select distinct identifier from identity_rows where identifier in {asked:Array(String)}"
-    answer = client.query(question, parameters={"asked": sorted(identifiers)}, settings=_SETTINGS)
+    answer = client.query(question, parameters={"asked": sorted(identifiers)}, settings=SETTINGS)
     return {identifier for (identifier,) in answer.result_rows}
 
 
@@ -296,14 +258,14 @@ class Behind:
     def count(self) -> int:
         """How many households there are."""
         asked = f"select count() from ({self._households})"  # noqa: S608
-        count: int = self._client.query(asked, settings=_SETTINGS).result_rows[0][0]
+        count: int = self._client.query(asked, settings=SETTINGS).result_rows[0][0]
         return count
 
     def pasts(self) -> Iterator[Past]:
         """Their pasts, each whole. The version is the greatest of what `said` says, and not of `known`."""
         those, narrowed = self._households, ""
         if self.count() <= _HOUSEHOLDS_PER_QUESTION:  # all their rows are found without reading all others
-            rows = self._client.query(self._households, settings=_SETTINGS).result_rows
+            rows = self._client.query(self._households, settings=SETTINGS).result_rows
             if not rows:
                 return
             those = ", ".join(format_str(household) for (household,) in rows)
@@ -317,21 +279,21 @@ class Behind:
             f" left any join ({self._identities}) as known on known.identifier = elements.identifier"
             f" where household in ({those}) order by household"
         )
-        yield from _stream(self._client, question)
+        yield from stream(self._client, question)
 
 
 def _read(client: Client, condition: str) -> Iterator[Past]:
     """The households that meet a condition, from a stream that ClickHouse has sorted."""
     question = (
-        f"select household, version, element from ({_households(content=True)})"  # noqa: S608
+        f"select household, version, element from ({_HOUSEHOLDS})"  # noqa: S608
         f" where {condition} order by household"
     )
-    yield from _stream(client, question)
+    yield from stream(client, question)
 
 
-def _stream(client: Client, question: str) -> Iterator[Past]:
+def stream(client: Client, question: str, settings: Mapping[str, int] = SETTINGS) -> Iterator[Past]:
     """Households from rows of (household, version, element), in the order of the households."""
-    with client.query_row_block_stream(question, settings=_SETTINGS) as blocks:
+    with client.query_row_block_stream(question, settings=dict(settings)) as blocks:
         rows = (row for block in blocks for row in block)
         for household_id, of in groupby(rows, key=itemgetter(0)):
             yield _past(household_id, of)

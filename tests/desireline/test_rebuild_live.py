@@ -13,10 +13,10 @@ from clickhouse_connect.driver.client import Client
 from models.journey_model import load_model, template
 from tests.desireline.standing import differences, load_batch, standing
 from tests.desireline.ups import Up, desireline, environment, until
-from warehouse.archive import pasts
 from warehouse.connection import client
 from warehouse.embedded import EmbeddedWarehouse
 from warehouse.migrations import migrate
+from warehouse.put_back import pasts
 
 # under the new model every cart of an hour ago was abandoned, which under the old one is open for a day
 NEW_TEXT = re.sub(r"\bAwareness\b", "Discovery", template("default")).replace("24h,", "10m,")

@@ -10,8 +10,9 @@ from models.identifier import Identifier
 from models.journey_model import default_model
 from models.touchpoint import Correction, Element, Identification, Touchpoint
 from warehouse import schema
-from warehouse.archive import Past, past, pasts, pasts_with_deadlines
+from warehouse.archive import Past, past, pasts_with_deadlines
 from warehouse.connection import client
+from warehouse.put_back import pasts
 from warehouse.writer import Rows, Writer
 
 MODEL = default_model()
