@@ -214,11 +214,15 @@ class Elements(msgspec.Struct, frozen=True, array_like=True, tag="e"):
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True, tag="l"):
-    """The identifiers `to` and `other` belong to one household."""
+    """The identifiers `to` and `other` belong to one household.
+
+    `whole`: all that the archive has of this household comes with it, so that there is nothing to ask for.
+    """
 
     to: str
     other: str
     full: bool = False
+    whole: bool = False
 
 
 class Passed(msgspec.Struct, frozen=True, array_like=True, tag="w"):

@@ -252,7 +252,7 @@ class Nodes:
         handling = self._handling(at)
         for message in messages:
             if isinstance(message, Link):
-                handling.link(message.to, message.other, handling.full or message.full)
+                handling.link(message.to, message.other, handling.full or message.full, message.whole)
             elif isinstance(message, Elements):
                 if handling.full and not message.full:
                     message = msgspec.structs.replace(message, full=True)
@@ -494,9 +494,9 @@ class _Handling:
                 other = identifier.key
                 if other != to and other not in linked and (self.replay or other not in known):
                     linked.add(other)
-                    self._send(other, Link(other, to, message.full))
+                    self._send(other, Link(other, to, message.full, bool(message.seen)))
 
-    def link(self, to: str, other: str, full: bool) -> None:
+    def link(self, to: str, other: str, full: bool, whole: bool) -> None:
         """`to` and `other` belong to one household; the weaker one becomes an alias of the stronger one."""
         if to == other:
             return
@@ -511,12 +511,12 @@ class _Handling:
                 self._send(weaker, Link(weaker, stronger, full))
             return
         known = to in nodes.households
-        if not known and nodes._partial:
+        if not known and nodes._partial and not whole:
             nodes._requests.append(PastWanted(to, [to]))
         if rank(to) < rank(other):
             if not known:
                 nodes.households.create(to)
-            self._send(other, Link(other, to, full))
+            self._send(other, Link(other, to, full, whole))
             return
         nodes.parents[to] = other
         self._effects.entries.append(codecs.parent_entry(to, other))

@@ -48,6 +48,34 @@ def test_what_is_put_back_is_said_with_greater_versions_than_before_the_loss() -
     assert row.version > row_version(9, NOON + 5)
 
 
+def settled(nodes: Nodes, waiting: list[codecs.Message]) -> set[str]:
+    """Handle messages and what they cause; the identifiers that the archive was asked about."""
+    asked: set[str] = set()
+    offset = 100
+    while waiting:
+        offset += 1
+        waiting = nodes.receive_messages(waiting, Position("journeys.inbox", offset)).messages.get(0, [])
+        asked.update(key for wanted in nodes.requests() for key in wanted.identifiers)
+    return asked
+
+
+def test_nothing_more_is_asked_of_a_household_that_is_put_back_whole() -> None:
+    nodes = trusting()
+    settled(nodes, codecs.decode_messages(encode_watermark(0, NOON, partial=True).value))
+    past = Past([touchpoint("t1", 0, ANN, COOKIE)], elements_seen=1, watermark=NOON)
+    (record,) = encode_pasts([past], MODEL.identifier_order, 1)
+    assert settled(nodes, codecs.decode_messages(record.value)) == set()
+    assert nodes.parents == {COOKIE.key: ANN.key}
+
+
+def test_whoever_comes_while_others_are_put_back_is_asked_for_with_whom_they_are_seen() -> None:
+    nodes = trusting()
+    settled(nodes, codecs.decode_messages(encode_watermark(0, NOON, partial=True).value))
+    waiting = nodes.receive([touchpoint("t1", 0, ANN, COOKIE)], Position("web", 0)).messages.get(0, [])
+    asked = {key for wanted in nodes.requests() for key in wanted.identifiers}
+    assert asked | settled(nodes, waiting) == {ANN.key, COOKIE.key}
+
+
 def test_a_merge_says_with_greater_versions_than_either_household_did() -> None:
     nodes = trusting()
     put_back(nodes, Past([touchpoint("t1", 0, COOKIE)], elements_seen=9, watermark=NOON + 5))
