@@ -13,15 +13,19 @@ from cachetools import TTLCache, cached
 from dash import Dash, Input, Output, State, dcc, html
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 
 from dashboards import api
 from dashboards.config import DashboardsConfig
+from dashboards.disconnects import EndWithClient
 from dashboards.pages import journey_map as page
 from dashboards.url_state import MapState, read, write
 from warehouse import connect
 from warehouse.journey_map import JourneyMap, journey_map, personas
 
 log = logging.getLogger(__name__)
+
+_PERSONAS_KEPT_S = 60.0
 
 
 def create_app(config: DashboardsConfig) -> FastAPI:
@@ -33,11 +37,16 @@ def create_app(config: DashboardsConfig) -> FastAPI:
         title="desireline", description="Customer journeys across channels: every analysis as JSON."
     )
     api.add_routes(server, engine, config.model)
+    server.add_middleware(EndWithClient, path="/api/")
 
     # one answer for all who look at the same map at the same time; who comes meanwhile waits for it, too
     @cached(TTLCache(maxsize=64, ttl=config.refresh_interval_ms / 1000 / 2), condition=Condition())
     def map_of(state: MapState) -> JourneyMap:
         return journey_map(engine, config.model, since=state.since(datetime.now(UTC)), persona=state.persona)
+
+    @cached(TTLCache(maxsize=1, ttl=_PERSONAS_KEPT_S), condition=Condition())
+    def personas_known() -> list[str]:
+        return personas(engine)
 
     pages = Dash(
         __name__,
@@ -54,14 +63,20 @@ def create_app(config: DashboardsConfig) -> FastAPI:
         children=[dcc.Location(id="url", refresh=False), html.Div(id="page")],
     )
 
+    # Dash runs a callback on the event loop, where one that waits holds up every page and every answer:
+    # whatever asks does so in a thread
+
     @pages.callback(Output("page", "children"), Input("url", "pathname"), State("url", "search"))
     def show(_pathname: str, search: str | None) -> Any:
+        return page.frame(read(search or ""), config.refresh_interval_ms)
+
+    @pages.callback(Output("persona", "data"), Input("persona", "id"))
+    async def choices(_id: str) -> list[str]:
         try:
-            known = personas(engine)
+            return await run_in_threadpool(personas_known)
         except SQLAlchemyError:
             log.warning("the warehouse did not answer; the page is shown without personas", exc_info=True)
-            known = []
-        return page.frame(read(search or ""), known, config.refresh_interval_ms)
+            return []
 
     @pages.callback(
         Output("map", "children"),
@@ -72,14 +87,15 @@ def create_app(config: DashboardsConfig) -> FastAPI:
         # asked again before it has answered, the browser would drop the answer: a slow one was never shown
         running=[(Output("refresh", "disabled"), True, False)],
     )
-    def refresh(period: str, persona: str | None, _intervals: int | None) -> Any:
+    async def refresh(period: str, persona: str | None, _intervals: int | None) -> Any:
         state = MapState(period=period, persona=persona)
         try:
-            return page.numbers(map_of(state), datetime.now(UTC)), write(state)
+            found = await run_in_threadpool(map_of, state)
         except SQLAlchemyError:
             log.warning("the warehouse did not answer", exc_info=True)
             return page.apology("The warehouse does not answer. The page tries again by itself."), write(
                 state
             )
+        return page.numbers(found, datetime.now(UTC)), write(state)
 
     return server

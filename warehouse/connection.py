@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import URL
 
 from models.errors import DesirelineError
+from warehouse.asker import connections
 
 DATABASE = "desireline"
 _QUERY_TIMEOUT_S = 300
@@ -60,6 +61,7 @@ def connect(url: str) -> Engine:
         ),
         pool_size=8,
         max_overflow=24,
+        connect_args={"pool_mgr": connections(32)},
     )
 
 

@@ -1,6 +1,5 @@
 """The journey map: phases as columns; channels, emotion, pain, delight and drop-off as rows."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +17,7 @@ RANKED_PER_PHASE = 4
 Component = Any
 
 
-def frame(state: MapState, personas: Sequence[str], refresh_interval_ms: int) -> Component:
+def frame(state: MapState, refresh_interval_ms: int) -> Component:
     """The page without its numbers: heading, choices, and what refreshes them every `refresh_interval_ms`."""
     period_labels = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
     return html.Div(
@@ -51,7 +50,8 @@ def frame(state: MapState, personas: Sequence[str], refresh_interval_ms: int) ->
                             dmc.Select(
                                 id="persona",
                                 value=state.persona,
-                                data=list(personas),
+                                # until all are known, the one that was chosen
+                                data=[state.persona] if state.persona else [],
                                 placeholder="Everybody",
                                 clearable=True,
                                 size="sm",

@@ -3,19 +3,16 @@
 import os
 import re
 import shutil
-import socket
-import threading
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from dashboards.app import create_app
 from dashboards.config import DashboardsConfig
 from models.journey_model import default_model
+from tests.dashboards.serving import served
 from tests.simulated import simulated
 from warehouse.connection import client
 from warehouse.embedded import EmbeddedWarehouse
@@ -35,31 +32,8 @@ def url() -> Iterator[str]:
         app = create_app(
             DashboardsConfig(warehouse_url=warehouse.url, model=MODEL, refresh_interval_ms=1_000)
         )
-        with _served(app) as base:
+        with served(app) as base:
             yield base
-
-
-class _served:
-    def __init__(self, app: Any) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.server = uvicorn.Server(
-            uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error", ws="none")
-        )
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-
-    def __enter__(self) -> str:
-        self.thread.start()
-        base = f"http://127.0.0.1:{self.port}"
-        transport = httpx.HTTPTransport(retries=20)
-        with httpx.Client(transport=transport) as asking:
-            assert asking.get(f"{base}/healthz").text == "ok\n"
-        return base
-
-    def __exit__(self, *_: object) -> None:
-        self.server.should_exit = True
-        self.thread.join(10)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +113,7 @@ def test_an_answer_that_takes_longer_than_the_refresh_interval_is_shown(page: Pa
         migrate(warehouse.url)
         Writer(client(warehouse.url)).write(simulated(5, seed=1), "first")
         app = create_app(DashboardsConfig(warehouse_url=warehouse.url, model=MODEL, refresh_interval_ms=5))
-        with _served(app) as base:
+        with served(app) as base:
             page.goto(f"{base}/?period=all")
             expect(page.locator("#tile-touchpoints")).to_be_visible()
 
@@ -177,7 +151,7 @@ def test_numbers_refresh_by_themselves(page: Page, browser: Browser) -> None:
         app = create_app(
             DashboardsConfig(warehouse_url=warehouse.url, model=MODEL, refresh_interval_ms=1_000)
         )
-        with _served(app) as base:
+        with served(app) as base:
             page.goto(f"{base}/?period=all")
             expect(page.locator("#tile-touchpoints")).to_have_text("0")
             rows = simulated(5, seed=1)

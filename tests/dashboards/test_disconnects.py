@@ -1,0 +1,108 @@
+"""A client that gives up takes its query with it, and one who waits holds up nobody else."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from clickhouse_connect.driver.client import Client
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from dashboards.app import create_app
+from dashboards.config import DashboardsConfig
+from dashboards.disconnects import EndWithClient
+from models.journey_model import default_model
+from tests.dashboards.serving import served
+from warehouse import connect
+from warehouse.answer import ask
+from warehouse.connection import client
+from warehouse.embedded import EmbeddedWarehouse
+from warehouse.migrations import migrate
+
+FOR_HOURS = "select sum(number) as endless from numbers(1000000000000000)"
+
+
+@pytest.fixture
+def warehouse() -> Iterator[EmbeddedWarehouse]:
+    with EmbeddedWarehouse() as started:
+        migrate(started.url)
+        yield started
+
+
+@pytest.fixture
+def owner(warehouse: EmbeddedWarehouse) -> Iterator[Client]:
+    with client(warehouse.url) as connected:
+        yield connected
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} not within 60 s"
+        time.sleep(0.05)
+
+
+def running(owner: Client, part: str) -> int:
+    question = "select count() from system.processes where position(query, {part:String}) > 0"
+    question += " and position(query, 'system.processes') = 0"
+    found: int = owner.query(question, parameters={"part": part}).result_rows[0][0]
+    return found
+
+
+def test_a_query_ends_when_its_client_gives_up(warehouse: EmbeddedWarehouse, owner: Client) -> None:
+    engine = connect(warehouse.url)
+    server = FastAPI()
+    server.add_middleware(EndWithClient, path="/api/")
+    ended = threading.Event()
+
+    @server.get("/api/endless")
+    def endless() -> None:
+        try:
+            ask(engine, text(FOR_HOURS))
+            ask(engine, text(FOR_HOURS))
+        finally:
+            ended.set()
+
+    @server.get("/api/one")
+    def one() -> int:
+        return int(ask(engine, text("select 1 as one"))["one"].iloc[0])
+
+    with served(server) as url:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{url}/api/endless", timeout=2)
+        until(ended.is_set, "the route has ended")
+        until(lambda: not running(owner, "endless"), "no query runs")
+        assert httpx.get(f"{url}/api/one").json() == 1  # others' connections are whole
+
+
+def test_a_slow_map_holds_up_nobody_else(warehouse: EmbeddedWarehouse, owner: Client) -> None:
+    # whoever reads journeys waits as long as the engine lets one wait for a block
+    columns = owner.query("select * from journeys limit 0").column_names
+    listed = ", ".join(f"`{name}`" for name in columns)
+    owner.command(f"create table one_journey engine = Memory as select {listed} from journeys")
+    owner.command("insert into one_journey (journey_id) values ('j')")
+    owner.command(f"create or replace view journeys as select {listed} from one_journey where sleep(2.5) = 0")
+    app = create_app(DashboardsConfig(warehouse_url=warehouse.url, model=default_model()))
+    with served(app) as url:
+        callback = {
+            "output": "..map.children...url.search..",
+            "outputs": [{"id": "map", "property": "children"}, {"id": "url", "property": "search"}],
+            "inputs": [
+                {"id": "period", "property": "value", "value": "all"},
+                {"id": "persona", "property": "value"},
+                {"id": "refresh", "property": "n_intervals"},
+            ],
+            "changedPropIds": ["period.value"],
+        }
+        said: list[httpx.Response] = []
+        asking = threading.Thread(
+            target=lambda: said.append(httpx.post(f"{url}/_dash-update-component", json=callback, timeout=60))
+        )
+        asking.start()
+        until(lambda: running(owner, "went_on"), "the map is asked for")
+        assert httpx.get(f"{url}/healthz", timeout=60).text == "ok\n"
+        assert running(owner, "went_on"), "the answer waited for the map"
+        asking.join(60)
+        assert said[0].status_code == 200
