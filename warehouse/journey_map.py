@@ -8,12 +8,14 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Engine, Select, func, literal_column, select, text
+from clickhouse_connect.cc_sqlalchemy.datatypes.sqltypes import Date, Float32, UInt64
+from sqlalchemy import ColumnElement, Engine, Select, column, func, literal_column, select, text
 
 from models.journey_model import JourneyModel
 from warehouse import views
 from warehouse.alerts import alerts
-from warehouse.answer import ask, between
+from warehouse.answer import ask, between, utc
+from warehouse.schema import INSTANT, WORD
 
 CHANNEL_ORDER = ("web", "chat", "voice", "billing")
 
@@ -88,12 +90,11 @@ def journey_map(
     """
     period = _Period(since, until, persona)
     touchpoints = ask(connection, _touchpoints(period))
-    phases = ask(
-        connection, text(_PHASES.format(where=period.sql("started_at"))), period.binds(list(model.phases))
-    )
+    began, happened = period.sql("started_at", "started_on"), period.sql("occurred_at", "occurred_on")
+    phases = ask(connection, text(_PHASES.format(where=began)), period.binds(list(model.phases)))
     drop_offs = ask(connection, _drop_offs(period))
-    totals = ask(connection, text(_TOTALS.format(where=period.sql("occurred_at"))), period.binds())
-    journeys = ask(connection, text(_JOURNEYS.format(where=period.sql("started_at"))), period.binds())
+    totals = ask(connection, text(_TOTALS.format(where=happened)), period.binds())
+    journeys = ask(connection, text(_JOURNEYS.format(where=began)), period.binds())
     return JourneyMap(
         phase_names=tuple(model.phases),
         touchpoints=_in_order(pd.DataFrame(touchpoints), model.phases),
@@ -135,26 +136,41 @@ class _Period:
     until: datetime | None
     persona: str | None
 
-    def of(self, columns: Any, at: ColumnElement[Any]) -> list[ColumnElement[bool]]:
-        """The conditions on rows whose instant is `at`."""
-        conditions: list[ColumnElement[bool]] = between(at, self.since, self.until)
-        if self.persona is not None:
-            conditions.append(columns.persona == self.persona)
-        return conditions
-
-    def sql(self, at: str) -> str:
-        """The same as text, for what the query builder cannot say."""
-        conditions = [f"{at} >= :since"] if self.since is not None else []
+    def of_touchpoints(self) -> list[ColumnElement[bool]]:
+        """The conditions on what is selected from the view touchpoints."""
+        conditions = between(column("occurred_at", INSTANT), self.since, self.until)
+        # the day is the first part of the key: what lies before it is not read
+        if self.since is not None:
+            conditions.append(column("occurred_on", Date) >= utc(self.since).date())
         if self.until is not None:
-            conditions.append(f"{at} < :until")
+            conditions.append(column("occurred_on", Date) <= utc(self.until).date())
+        return conditions + self.of_persona(column("persona"))
+
+    def of_persona(self, persona: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+        """The condition on whose journey it is."""
+        return [] if self.persona is None else [persona == self.persona]
+
+    def sql(self, at: str, day: str) -> str:
+        """The same as text, for what the query builder cannot say; `day` is the day of `at`, in the key."""
+        conditions = []
+        if self.since is not None:
+            conditions.append(f"{at} >= :since and {day} >= :since_day")
+        if self.until is not None:
+            conditions.append(f"{at} < :until and {day} <= :until_day")
         if self.persona is not None:
             conditions.append("persona = :persona")
         return " and ".join(conditions) or "1"
 
     def binds(self, phases: list[str] | None = None) -> dict[str, Any]:
         """The values of these conditions."""
-        said = {"since": self.since, "until": self.until, "persona": self.persona, "phases": phases}
+        said: dict[str, Any] = {"persona": self.persona, "phases": phases}
+        for name, at in (("since", self.since), ("until", self.until)):
+            said |= {name: at, f"{name}_day": None if at is None else utc(at).date().isoformat()}
         return {name: value for name, value in said.items() if value is not None}
+
+
+# to tell people apart, 64 bits of a name do, and take half the time of the name
+_PEOPLE = "uniqExact(sipHash64(customer_id))"
 
 
 def _touchpoints(period: _Period) -> Select[Any]:
@@ -165,40 +181,46 @@ def _touchpoints(period: _Period) -> Select[Any]:
             t.channel,
             t.type,
             func.count().label("touchpoints"),
-            func.uniqExact(t.customer_id).label("customers"),
+            literal_column(_PEOPLE, UInt64).label("customers"),
             func.avg(t.weight).label("emotion"),
             literal_column("quantile(0.1)(weight)").label("emotion_p10"),
             literal_column("quantile(0.9)(weight)").label("emotion_p90"),
             func.avg(t.ordinal).label("place"),
             func.max(t.moment_of_truth).label("moment_of_truth"),
         )
-        .where(*period.of(t, t.occurred_at))
+        .where(*period.of_touchpoints())
         .group_by(t.phase, t.channel, t.type)
         .order_by(t.phase, t.channel, func.count().desc(), t.type)
     )
 
 
 def _pain_points(period: _Period) -> Select[Any]:
-    p = views.pain_points.c
+    phase, kind, felt = column("phase", WORD), column("kind", WORD), column("felt", Float32)
     return (
         select(
-            p.phase,
-            p.kind,
+            phase,
+            kind,
             func.count().label("pain_points"),
-            func.uniqExact(p.customer_id).label("customers"),
-            func.avg(p.severity).label("severity"),
-            func.sum(p.severity).label("hurt"),
+            literal_column(_PEOPLE, UInt64).label("customers"),
+            func.avg(felt).label("severity"),
+            func.sum(felt).label("hurt"),
         )
-        .where(*period.of(p, p.at))
-        .group_by(p.phase, p.kind)
-        .order_by(func.sum(p.severity).desc(), p.phase, p.kind)
+        .select_from(text("touchpoints array join pain_kinds as kind, pain_severities as felt"))
+        .where(*period.of_touchpoints())
+        .group_by(phase, kind)
+        .order_by(func.sum(felt).desc(), phase, kind)
     )
 
 
 def _delights(period: _Period) -> Select[Any]:
-    d = views.delights.c
-    question = select(d.phase, d.kind, func.count().label("delights")).where(*period.of(d, d.at))
-    return question.group_by(d.phase, d.kind).order_by(func.count().desc(), d.phase, d.kind)
+    phase, kind = column("phase", WORD), column("kind", WORD)
+    return (
+        select(phase, kind, func.count().label("delights"))
+        .select_from(text("touchpoints array join delight_kinds as kind"))
+        .where(*period.of_touchpoints())
+        .group_by(phase, kind)
+        .order_by(func.count().desc(), phase, kind)
+    )
 
 
 _COMMONEST_PAIN = "topKIf(1, 10, 'counts')(pain_kind, pain_kind != '' and recovered_at is null)[1]"
@@ -214,7 +236,7 @@ def _drop_offs(period: _Period) -> Select[Any]:
             literal_column(f"{_COMMONEST_PAIN}.item").label("pain_before_drop_off"),
             literal_column(f"{_COMMONEST_PAIN}.count").label("drop_offs_after_pain"),
         )
-        .where(*period.of(d, d.at))
+        .where(*between(d.at, period.since, period.until), *period.of_persona(d.persona))
         .group_by(d.phase)
     )
 
@@ -237,12 +259,11 @@ group by phase
 """
 
 _TOTALS = """
-select count() as touchpoints, uniqExact(customer_id) as customers,
-       (select count() from (
-           select customer_id from touchpoints where {where} group by customer_id having uniqExact(channel)
-           > 1
-       )) as customers_across_channels
-from touchpoints where {where}
+select sum(touchpoints) as touchpoints, count() as customers, countIf(several) as customers_across_channels
+from (
+    select count() as touchpoints, min(sipHash64(channel)) != max(sipHash64(channel)) as several
+    from touchpoints where {where} group by sipHash64(customer_id)
+)
 """
 
 _JOURNEYS = """

@@ -4,21 +4,23 @@ from sqlalchemy import Engine, text
 
 from warehouse.answer import Answer, ask
 
-# touchpoints stand in the arrays of their journeys, a tenth of the rows
+# touchpoints stand in the arrays of their journeys, a tenth of the rows; 64 bits tell customers apart in half the time
 _SQL = """
 select touchpoints, journeys, customers, identifiers, merged_customers, converted_journeys, drop_offs,
        pain_points, open_alerts, rejected, first_at, last_at, by_channel
 from (
     select sum(touchpoints) as touchpoints, sum(journeys) as journeys, count() as customers,
-           countIf(length(channels) > 1) as merged_customers, sum(converted) as converted_journeys,
+           countIf(several_channels) as merged_customers, sum(converted) as converted_journeys,
            sum(drop_offs) as drop_offs, sum(pain_points) as pain_points, min(first_at) as first_at,
            max(last_at) as last_at
     from (
-        select customer_id, sum(length(types)) as touchpoints, count() as journeys,
-               groupUniqArrayArray(channels) as channels, countIf(converted_at is not null) as converted,
+        select sum(length(types)) as touchpoints, count() as journeys,
+               max(arrayUniq(channels)) > 1 or min(first_channel) != max(first_channel) as several_channels,
+               countIf(converted_at is not null) as converted,
                countIf(drop_off_at is not null) as drop_offs, sum(pain_points) as pain_points,
                min(started_at) as first_at, max(ended_at) as last_at
-        from journeys group by customer_id
+        from (select *, sipHash64(channels[1]) as first_channel from journeys)
+        group by sipHash64(customer_id)
     )
 ) as j,
 (
