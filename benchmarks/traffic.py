@@ -38,11 +38,12 @@ def mapped(calls: Iterator[Arrival]) -> Iterator[Mapped]:
             yield segment.map_batch({"batch": [sent.call]}, delivery)
 
 
-def six_weeks(elements: int, seed: int = 1) -> Iterator[Mapped]:
+def past(elements: int, seed: int = 1, weeks: int = 6) -> Iterator[Mapped]:
     """The past of as many customers as it takes, in the order of arrival."""
     now = time.time_ns() // 1_000_000
-    # a customer says about eleven things
-    calls = arrivals(past_traffic(max(200, elements // 10), now=now, seed=seed))
+    # a customer says about eleven things in six weeks, and more in more
+    customers = max(200, elements // (10 if weeks <= 6 else 14))
+    calls = arrivals(past_traffic(customers, now=now, weeks=weeks, seed=seed))
     said = 0
     for one in mapped(calls):
         yield one
@@ -54,26 +55,26 @@ def six_weeks(elements: int, seed: int = 1) -> Iterator[Mapped]:
 def published(elements: int, partitions: int, seed: int = 1) -> Published:
     """So many elements, packed and routed."""
     records: list[Packed] = []
-    said = six_weeks(elements, seed)
+    said = past(elements, seed)
     while together := list(itertools.islice(said, _TOGETHER)):
         records += pack(together, MODEL.identifier_order, partitions)
     records = [one for one in records if one.topic != "touchpoints.rejected"]
     return Published(records, sum(len(one.items) for one in records))
 
 
-def keyed(elements: int, seed: int = 1) -> list[tuple[str, Element]]:
+def keyed(elements: int, seed: int = 1, weeks: int = 6) -> list[tuple[str, Element]]:
     """So many elements with their routing keys."""
     return [
         (routing_key(record.identifiers, MODEL.identifier_order), record)
-        for one in six_weeks(elements, seed)
+        for one in past(elements, seed, weeks)
         for record in one.records
         if not isinstance(record, Clock)
     ]
 
 
-def households(elements: int, seed: int = 1) -> list[tuple[str, Element]]:
+def households(elements: int, seed: int = 1, weeks: int = 6) -> list[tuple[str, Element]]:
     """So many elements in the order of arrival, each with a key of the household that it ends up in."""
-    said = keyed(elements, seed)
+    said = keyed(elements, seed, weeks)
     parents: dict[str, str] = {}
 
     def root(key: str) -> str:
