@@ -134,6 +134,15 @@ class Household:
         """Keys of all identifiers linked so far, the household's own included."""
         return self._identities.customer_of.keys() | {self.household_id}
 
+    def unlinked(self, elements: Iterable[Element]) -> Set[str]:
+        """Keys of the identifiers of elements that are not among `identifiers` yet."""
+        linked = self._identities.customer_of
+        unlinked = {
+            key for element in elements for one in element.identifiers if (key := one.key) not in linked
+        }
+        unlinked.discard(self.household_id)
+        return unlinked
+
     def elements(self) -> Iterator[Element]:
         """The whole set."""
         return iter(self._elements)
@@ -353,7 +362,7 @@ class Household:
         self._settle()
         self._passed_over = {}
         owes_full = self._owes_full or self.wants_past
-        self.judge(watermark)
+        self._judge_silently(watermark)
         self._owes_full = owes_full
         return owes_full
 
@@ -409,7 +418,23 @@ class Household:
         self.wants_past = wants_past
         self.add(elements)
         self._elements.count += max(0, count - self.count)
-        self.judge(watermark)
+        self._judge_silently(watermark)
+
+    def _judge_silently(self, watermark: int) -> None:
+        """All that `judge` says, rows of journeys included, was said before."""
+        self.judge(watermark, journeys=False)
+        if self.wants_past:
+            return
+        if self._personas_stale:
+            self._settle_personas()
+        for life in self._lives.values():
+            for journey in life.journeys:
+                journey.changed = False
+                first = journey.places[0].touchpoint
+                self._begun[first.id] = first.occurred_at
+            life.changed = []
+        self._former = set()
+        self._journeys_full = False
 
     def _was_trimmed(self, element: Element, trimmed: Trimmed, loading: bool) -> bool:
         """Whether an element was held before and is not to be held now."""

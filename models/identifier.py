@@ -39,7 +39,7 @@ class IdentifierError(DesirelineError):
     """An identifier is of a kind that nobody knows."""
 
 
-class Identifier(msgspec.Struct, frozen=True, omit_defaults=True):
+class Identifier(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One name of a person: `kind` of `KINDS`, `value` normalised (email lower-case NFC, phone E.164)."""
 
     kind: str
@@ -63,6 +63,20 @@ class IdentifierOrder:
         """Sort key of an identifier's `key`; the smallest is the strongest. Unknown kinds come last."""
         kind, _, value = key.partition(":")
         return self._strength.get(kind, len(self.kinds)), value
+
+    def strongest(self, identifiers: Sequence[Identifier]) -> str:
+        """Key of the strongest of some identifiers. ValueError if there is none."""
+        if not identifiers:
+            raise ValueError("identifiers is empty")
+        best = identifiers[0]
+        if len(identifiers) > 1:
+            strength, weakest = self._strength, len(self.kinds)
+            best_rank = strength.get(best.kind, weakest), best.value
+            for other in identifiers[1:]:
+                rank = strength.get(other.kind, weakest), other.value
+                if rank < best_rank:
+                    best, best_rank = other, rank
+        return f"{best.kind}:{best.value}"
 
 
 def normalise(kind: str, value: object, model: "JourneyModel") -> Identifier | None:

@@ -165,27 +165,12 @@ class Identities:
         self.stale_pairs: set[Pair] = set()  # pairs of whose refusal something new is to be said
         self.contested = False
         self._model = model
-        self._strength = {kind: place for place, kind in enumerate(model.identifier_kinds)}
-        self._weakest = len(model.identifier_kinds)
+        self.strongest = model.identifier_order.strongest
         self._customers = Customers(model)
         self.customer_of = self._customers.of
         self._exclusive: set[str] = set()  # kinds of which one identifier was seen
         self._refused: dict[str, list[Pair]] = {}  # by identifier, the pairs of its refusals
         self._last: _Turn | None = None  # no link's turn is later; known where it matters
-
-    def strongest(self, identifiers: Sequence[Identifier]) -> str:
-        """Key of the strongest identifier."""
-        if len(identifiers) == 1:
-            only = identifiers[0]
-            return f"{only.kind}:{only.value}"
-        strength, weakest = self._strength, self._weakest
-        best = identifiers[0]
-        best_rank = strength.get(best.kind, weakest), best.value
-        for other in identifiers[1:]:
-            rank = strength.get(other.kind, weakest), other.value
-            if rank < best_rank:
-                best, best_rank = other, rank
-        return f"{best.kind}:{best.value}"
 
     def see(self, strongest: str, identifiers: Sequence[Identifier], at: int) -> list[Renaming]:
         """Identifiers were seen together at `at`; who became one with whom at once."""

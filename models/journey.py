@@ -15,7 +15,7 @@ from models.journey_model import JourneyModel, TypeProfile
 from models.paved_path import begin, distance_and_steps
 from models.phases import PhaseMove, shape
 from models.touchpoint import Touchpoint
-from models.verdict import DropOff, JourneyRow, PainPoint, Verdict
+from models.verdict import Attempt, DropOff, JourneyRow, PainPoint, Verdict
 
 
 def journey_id(customer_id: str, first_touchpoint_id: str) -> str:
@@ -143,51 +143,77 @@ def journey_row(
     says. Where nobody says, the rules of the model do.
     """
     places = journey.places
-    touchpoints = [place.touchpoint for place in places]
+    columns: list[tuple[str, int, str, str, str, float, str]] = []
+    converting: list[int] = []
+    campaigns: list[str] = []
+    valued: list[Place] = []
+    attempts: list[Attempt] = []
+    pain_points = delights = recoveries = 0
+    said_persona: str | None = None
     verdicts = [place.verdict for place in places if place.verdict is not None]
-    converting = [place.touchpoint.occurred_at for place in places if place.profile.converts]
-    campaigns = [
-        t.campaign.name for t in touchpoints if t.campaign is not None and t.campaign.name is not None
-    ]
-    personas = [t.persona for t in touchpoints if t.persona is not None]
-    if persona is None and journey.persona_rule < len(model.persona_rules):
+    # the row is made anew each time that something changes, so the journey is read once
+    for place, verdict in zip(places, verdicts, strict=True):
+        t = place.touchpoint
+        columns.append(
+            (t.id, t.occurred_at, t.type, t.channel, verdict.phase, place.weight, verdict.transaction_id)
+        )
+        if place.profile.converts:
+            converting.append(t.occurred_at)
+        if t.amount is not None:
+            valued.append(place)
+        if t.campaign is not None and t.campaign.name is not None:
+            campaigns.append(t.campaign.name)
+        if t.persona is not None:
+            said_persona = t.persona
+        if verdict.pain_points:
+            pain_points += len(verdict.pain_points)
+        if verdict.delights:
+            delights += len(verdict.delights)
+        if verdict.attempts:
+            attempts += verdict.attempts
+        if verdict.drop_off is not None and verdict.drop_off.recovered_at is not None:
+            recoveries += 1
+    ids, ats, types, channels, phases, weights, transaction_ids = zip(*columns, strict=True)
+    if said_persona is not None:
+        persona = said_persona
+    elif persona is None and journey.persona_rule < len(model.persona_rules):
         persona = model.persona_rules[journey.persona_rule].persona
-    outcomes = [attempt.outcome for verdict in verdicts for attempt in verdict.attempts]
-    last = verdicts[-1]
+    outcomes = [attempt.outcome for attempt in attempts]
+    silence = verdicts[-1].drop_off
     distance, steps = distance_and_steps(journey.paved) if journey.paved is not None else (None, 0)
     return JourneyRow(
-        id=touchpoints[0].id,
-        started_at=touchpoints[0].occurred_at,
+        id=ids[0],
+        started_at=ats[0],
         version=version,
         deleted=False,
         journey_id=journey.id,
         customer_id=customer_id,
-        ended_at=touchpoints[-1].occurred_at,
+        ended_at=ats[-1],
         closed=places[-1].profile.closes,
-        touchpoint_ids=tuple([t.id for t in touchpoints]),
-        ats=tuple([t.occurred_at for t in touchpoints]),
-        types=tuple([t.type for t in touchpoints]),
-        channels=tuple([t.channel for t in touchpoints]),
-        phases=tuple([verdict.phase for verdict in verdicts]),
-        weights=tuple([place.weight for place in places]),
-        transaction_ids=tuple([verdict.transaction_id for verdict in verdicts]),
-        current_phase=last.phase,
+        touchpoint_ids=ids,
+        ats=ats,
+        types=types,
+        channels=channels,
+        phases=phases,
+        weights=weights,
+        transaction_ids=transaction_ids,
+        current_phase=phases[-1],
         furthest_phase=model.phases[journey.furthest],
         converted_at=converting[0] if converting else None,
         conversions=len(converting),
         customer_already=places[0].already,
         campaign_first=campaigns[0] if campaigns else None,
         campaign_last=campaigns[-1] if campaigns else None,
-        persona=personas[-1] if personas else persona,
-        pain_points=sum([len(verdict.pain_points) for verdict in verdicts]),
-        delights=sum([len(verdict.delights) for verdict in verdicts]),
+        persona=persona,
+        pain_points=pain_points,
+        delights=delights,
         attempts_completed=outcomes.count("completed"),
         attempts_abandoned=outcomes.count("abandoned"),
         attempts_open=outcomes.count("open"),
-        drop_off_at=last.drop_off.at if last.drop_off else None,
-        drop_off_phase=last.phase if last.drop_off else None,
-        recoveries=sum([v.drop_off is not None and v.drop_off.recovered_at is not None for v in verdicts]),
-        values=_values(places),
+        drop_off_at=silence.at if silence is not None else None,
+        drop_off_phase=phases[-1] if silence is not None else None,
+        recoveries=recoveries,
+        values=_values(valued) if valued else {},
         shape=shape([place.phase for place in places]),
         paved_path_distance=distance,
         paved_path_steps=steps,

@@ -4,7 +4,7 @@ Everything that shares its strongest identifier goes to one partition, whoever p
 one that Kafka's own default partitioner uses, so that a foreign producer with the same key agrees.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 from models.identifier import Identifier, IdentifierOrder
@@ -19,9 +19,9 @@ def topic_of(channel: str) -> str:
     return f"touchpoints.{channel}"
 
 
-def routing_key(identifiers: Iterable[Identifier], order: IdentifierOrder) -> str:
+def routing_key(identifiers: Sequence[Identifier], order: IdentifierOrder) -> str:
     """Key of the strongest identifier (of a correction: the stronger of two). ValueError if there is none."""
-    return min((identifier.key for identifier in identifiers), key=order.rank)
+    return order.strongest(identifiers)
 
 
 @lru_cache(maxsize=65_536)

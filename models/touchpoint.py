@@ -14,7 +14,7 @@ from models.identifier import Identifier
 TimeQuality = Literal["source", "skew_corrected", "received"]
 
 
-class Page(msgspec.Struct, frozen=True, omit_defaults=True):
+class Page(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The page that a web touchpoint happened on."""
 
     url: str | None = None
@@ -24,7 +24,7 @@ class Page(msgspec.Struct, frozen=True, omit_defaults=True):
     search: str | None = None
 
 
-class Campaign(msgspec.Struct, frozen=True, omit_defaults=True):
+class Campaign(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The campaign that brought the touchpoint about."""
 
     name: str | None = None
@@ -36,7 +36,7 @@ class Campaign(msgspec.Struct, frozen=True, omit_defaults=True):
     click_ids: dict[str, str] = {}
 
 
-class Device(msgspec.Struct, frozen=True, omit_defaults=True):
+class Device(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What the customer held in hand."""
 
     type: str | None = None
@@ -46,7 +46,7 @@ class Device(msgspec.Struct, frozen=True, omit_defaults=True):
     user_agent: str | None = None
 
 
-class Agent(msgspec.Struct, frozen=True, omit_defaults=True):
+class Agent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Who of the company took part: person, queue, team."""
 
     id: str | None = None
@@ -54,7 +54,7 @@ class Agent(msgspec.Struct, frozen=True, omit_defaults=True):
     team: str | None = None
 
 
-class Consent(msgspec.Struct, frozen=True, omit_defaults=True):
+class Consent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What the customer agreed to; None is unknown."""
 
     analytics: bool | None = None
@@ -65,7 +65,13 @@ class Consent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Touchpoint(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="touchpoint/1"
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="schema",
+    tag="touchpoint/1",
 ):
     """One thing that happened between a customer and the company, on a channel, at an event time."""
 
@@ -124,7 +130,13 @@ class Touchpoint(
 
 
 class Identification(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="identification/1"
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="schema",
+    tag="identification/1",
 ):
     """Identifiers seen together without anything having happened: identify, alias, group, a contact's update.
 
@@ -145,7 +157,13 @@ class Identification(
 
 
 class Correction(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="correction/1"
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="schema",
+    tag="correction/1",
 ):
     """What a person decided about two identifiers: the same customer, or not, or neither any more."""
 
@@ -157,7 +175,7 @@ class Correction(
     reason: str | None = None
 
 
-class Clock(msgspec.Struct, frozen=True, kw_only=True, tag_field="schema", tag="clock/1"):
+class Clock(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="schema", tag="clock/1"):
     """The end of a file load: moves the watermark of the partition it is sent to. Never part of a state."""
 
     at: int

@@ -18,14 +18,14 @@ def row_version(elements_seen: int, watermark: int) -> int:
     return (elements_seen << _WATERMARK_BITS) | max(watermark, 0)
 
 
-class PainPoint(msgspec.Struct, frozen=True, array_like=True):
+class PainPoint(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A pain point at a touchpoint: its kind, severity 0–1."""
 
     kind: str
     severity: float
 
 
-class Attempt(msgspec.Struct, frozen=True, array_like=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An attempt that the touchpoint opened. `ended_at` None: open. Instants in UTC ms."""
 
     kind: str
@@ -35,7 +35,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     ended_by: str | None = None  # id of the touchpoint that completed or abandoned it; None: patience ran out
 
 
-class DropOff(msgspec.Struct, frozen=True, array_like=True):
+class DropOff(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Silence that followed the touchpoint, dated `at` (UTC ms); `recovered_at` if the customer came back."""
 
     at: int
@@ -46,7 +46,7 @@ class DropOff(msgspec.Struct, frozen=True, array_like=True):
     pain_touchpoint_id: str | None = None
 
 
-class Verdict(msgspec.Struct, frozen=True, array_like=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """All that the stitching says of one touchpoint."""
 
     customer_id: str
@@ -65,7 +65,7 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     drop_off: DropOff | None = None
 
 
-class JudgedTouchpoint(msgspec.Struct, frozen=True, array_like=True):
+class JudgedTouchpoint(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A row of `touchpoints`: the canonical fields, what is said of them, and the version of that.
 
     `deleted`: a source sent the touchpoint again with another day; the row of this day is meant no more.
@@ -77,7 +77,7 @@ class JudgedTouchpoint(msgspec.Struct, frozen=True, array_like=True):
     deleted: bool = False
 
 
-class JourneyRow(msgspec.Struct, frozen=True, array_like=True):
+class JourneyRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A row of `journeys`, keyed by its first touchpoint (`id`, `started_at`). Arrays are in journey order.
 
     `deleted`: the touchpoint begins no journey any more; then only id, started_at, version are meant.
@@ -122,7 +122,7 @@ class JourneyRow(msgspec.Struct, frozen=True, array_like=True):
     paved_path_steps: int = 0  # steps of the paved path that were walked
 
 
-class IdentityRow(msgspec.Struct, frozen=True, array_like=True):
+class IdentityRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A row of `identities`: whom an identifier belongs to. `first_linked_at`: UTC ms, None: never linked."""
 
     identifier: str
@@ -132,7 +132,7 @@ class IdentityRow(msgspec.Struct, frozen=True, array_like=True):
     first_linked_at: int | None = None
 
 
-class ConflictRow(msgspec.Struct, frozen=True, array_like=True):
+class ConflictRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A row of `identity_conflicts`: a link that was refused, since it would have fused two customers."""
 
     identifier_a: str
@@ -145,7 +145,7 @@ class ConflictRow(msgspec.Struct, frozen=True, array_like=True):
     deleted: bool = False
 
 
-class DuplicateRow(msgspec.Struct, frozen=True, array_like=True):
+class DuplicateRow(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A conflicting duplicate: a touchpoint of the same id that lost, without a later `source_updated_at`.
 
     Keyed by (id, content). `deleted`: a later update of the source settled the conflict.

@@ -58,8 +58,9 @@ def decode(value: bytes) -> Decoded:
         records = _many.decode(value) if value[:1] == b"[" else [_one.decode(value)]
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _decode_each(value)
-    if any(_fault(record) for record in records):
-        return _decode_each(value)
+    for record in records:
+        if _fault(record) is not None:
+            return _decode_each(value)
     return Decoded(records, [])
 
 
@@ -336,6 +337,10 @@ _kept_watermark = msgspec.msgpack.Decoder(int | KeptWatermark)
 
 def element_entries(node: str, topic: str, offset: int, kept: Kept) -> Iterator[Entry]:
     """The entries of what one record carries for one node; a pure function of the record."""
+    value = _msgpack.encode(kept)
+    if len(value) <= PART_BYTES or len(kept.elements) <= 1:
+        yield Entry(_msgpack.encode(EntryKey("e", node, "", topic, offset)), value)
+        return
     for part, chunk in enumerate(parts(kept.elements)):
         key = EntryKey("e", node, "", topic, offset, part)
         trimmed = b"" if part else kept.trimmed

@@ -31,16 +31,20 @@ class EntryIndex:
 
     def add(self, node: str, place: Place, elements: Iterable[Element], *, lasting: bool) -> None:
         """An entry was written. `lasting`: it says more than its elements, and is never deleted."""
-        if place.part >= _MOST_PARTS or place.offset >> _OFFSET_BITS:
+        topic_name, offset, part = place
+        if part >= _MOST_PARTS or offset >> _OFFSET_BITS:
             return
-        if place.topic not in self._topics:
-            self._topics.append(place.topic)
-        topic = self._topics.index(place.topic)
-        packed = topic << (_OFFSET_BITS + _PART_BITS) | place.part << _OFFSET_BITS | place.offset
+        if topic_name not in self._topics:
+            self._topics.append(topic_name)
+        topic = self._topics.index(topic_name)
+        packed = topic << (_OFFSET_BITS + _PART_BITS) | part << _OFFSET_BITS | offset
         latest = _NEVER if lasting else max(map(_instant, elements), default=_NEVER)
-        entries = self._entries.setdefault(node, array("q"))
-        entries.append(packed)
-        entries.append(latest)
+        entries = self._entries.get(node)
+        if entries is None:
+            self._entries[node] = array("q", (packed, latest))
+        else:
+            entries.append(packed)
+            entries.append(latest)
 
     def pop(self, node: str) -> None:
         """The node is a root no more."""

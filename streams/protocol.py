@@ -223,7 +223,7 @@ class Nodes:
         touchpoint that says it was received later moves no watermark.
         """
         given: dict[str, list[Element]] = {}
-        order = self._model.identifier_order
+        strongest = self._model.identifier_order.strongest
         latest = None if now is None else now + self._model.clock_tolerance_ms
         observe = self.watermark.observe
         for record in records:
@@ -236,8 +236,7 @@ class Nodes:
                 and (latest is None or record.received_at <= latest)
             ):
                 observe(record)
-            identifiers = record.identifiers
-            key = identifiers[0].key if len(identifiers) == 1 else routing_key(identifiers, order)
+            key = strongest(record.identifiers)
             if key in given:
                 given[key].append(record)
             else:
@@ -471,7 +470,7 @@ class _Handling:
             if nodes._partial and not message.seen:
                 named = (one.key for element in elements for one in element.identifiers)
                 self._ask_archive(to, named)
-        known = household.identifiers()
+        unlinked = household.unlinked(elements)
         if message.trimmed:
             household.remember(decode_trimmed(message.trimmed))
         if message.full and household.trimmed is not None and (
@@ -488,11 +487,13 @@ class _Handling:
             nodes._full[to] = None
         elif new:
             nodes._unsaid[to] = None
-        linked: set[str] = set()
+        if not self.replay and not unlinked:
+            return
+        linked = {to}
         for element in elements if self.replay else new:
             for identifier in element.identifiers:
                 other = identifier.key
-                if other != to and other not in linked and (self.replay or other not in known):
+                if other not in linked and (self.replay or other in unlinked):
                     linked.add(other)
                     self._send(other, Link(other, to, message.full, bool(message.seen)))
 
