@@ -13,6 +13,7 @@ class Benchmark(StrEnum):
     """Modules of this package that have `measure`."""
 
     fold = "fold"
+    state = "state"
     agent = "agent"
     memory = "memory"
     end_to_end = "end_to_end"
