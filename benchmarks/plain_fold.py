@@ -21,7 +21,7 @@ class PlainFold:
     def add(self, touchpoint: Touchpoint) -> list[JudgedTouchpoint]:
         """The next touchpoint; the verdicts of the journey that it ends by beginning another one."""
         life = self._life
-        if touchpoint.order < life.order:
+        if life.reaches_beyond(touchpoint):
             raise ValueError("what comes late cannot be judged")
         journeys = len(life.journeys)
         life.append(touchpoint)

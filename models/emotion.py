@@ -88,8 +88,7 @@ def delights(
         found.append("fast_answer")
     if profile.resolves and first_contact and rules.first_contact_resolution and not t.transfers:
         found.append("first_contact_resolution")
-    found += profile.type_delights
-    return tuple(found)
+    return (*found, *profile.type_delights) if found else profile.type_delights
 
 
 def phase_emotion(weights: Sequence[float]) -> float | None:

@@ -6,6 +6,7 @@ rows that come out otherwise are sent.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import NamedTuple
 
 import msgspec
 
@@ -48,6 +49,21 @@ class _Encoded(msgspec.Struct, array_like=True):
     elements: list[Element]
     trimmed: bytes = b""
     wants_past: bool = False
+
+
+class Held(NamedTuple):
+    """All that a household is made of. `seen`: its `count`; `trimmed`: see `models.trimming`."""
+
+    seen: int
+    elements: list[Element]
+    watermark: int
+    trimmed: bytes
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Held":
+        """What a household that rests holds, without folding it."""
+        encoded = _decoder.decode(data)
+        return cls(encoded.count, encoded.elements, encoded.watermark, encoded.trimmed)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -179,6 +195,11 @@ class Household:
             self._make_whole(self._trimmed)
         return new
 
+    def held(self) -> Held:
+        """What it holds."""
+        trimmed = b"" if self._trimmed is None else encode_trimmed(self._trimmed)
+        return Held(self.count, list(self._elements), self.watermark, trimmed)
+
     def see(self, more: int) -> None:
         """As if so many more elements had been added once that are no longer held."""
         self._elements.count += more
@@ -263,16 +284,9 @@ class Household:
 
     def encode(self) -> bytes:
         """The set as MessagePack, for a household that rests."""
+        seen, elements, watermark, trimmed = self.held()
         return _encoder.encode(
-            _Encoded(
-                self.household_id,
-                self.count,
-                self.watermark,
-                self._unsaid(),
-                list(self._elements),
-                b"" if self._trimmed is None else encode_trimmed(self._trimmed),
-                self.wants_past,
-            )
+            _Encoded(self.household_id, seen, watermark, self._unsaid(), elements, trimmed, self.wants_past)
         )
 
     @classmethod
@@ -544,7 +558,7 @@ class Household:
     def _place(self) -> None:
         """Append what is new and comes last; what lies in the past takes its customer's life apart."""
         if len(self._unplaced) > 1:
-            self._unplaced.sort(key=lambda entry: entry[1].order)
+            self._unplaced.sort(key=lambda entry: (entry[1].occurred_at, entry[1].id))
         customer_of = self._identities.customer_of
         for strongest, touchpoint in self._unplaced:
             customer_id = customer_of[strongest]
@@ -555,7 +569,7 @@ class Household:
             if life is None:
                 origin = self._origin(customer_id)
                 life = self._lives[customer_id] = LifeCycle(customer_id, self._model, origin)
-            elif touchpoint.order < life.order:
+            elif life.reaches_beyond(touchpoint):
                 self._loosen(customer_id)
                 self._loose[customer_id].append(touchpoint)
                 continue
@@ -565,7 +579,7 @@ class Household:
         for customer_id, touchpoints in self._loose.items():
             life = LifeCycle(customer_id, self._model, self._origin(customer_id))
             self._lives[customer_id] = life
-            touchpoints.sort(key=lambda touchpoint: touchpoint.order)
+            touchpoints.sort(key=lambda touchpoint: (touchpoint.occurred_at, touchpoint.id))
             for touchpoint in touchpoints:
                 life.append(touchpoint)
             for journey in life.journeys:

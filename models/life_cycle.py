@@ -57,10 +57,12 @@ class LifeCycle:
             first is None or self.origin is None or self.origin.precedes(first, self._model.journey_gap_ms)
         )
 
-    @property
-    def order(self) -> tuple[int, str]:
-        """Where the life cycle ends so far."""
-        return self.last.touchpoint.order if self.last is not None else (-1, "")
+    def reaches_beyond(self, touchpoint: Touchpoint) -> bool:
+        """Whether its last touchpoint comes after this one in the order (occurred_at, id)."""
+        if self.last is None:
+            return False
+        last, at = self.last.touchpoint, touchpoint.occurred_at
+        return at < last.occurred_at or (at == last.occurred_at and touchpoint.id < last.id)
 
     def change(self, journey: Journey) -> None:
         """The row of a journey is to be sent."""

@@ -6,6 +6,7 @@ one that Kafka's own default partitioner uses, so that a foreign producer with t
 
 from collections.abc import Sequence
 from functools import lru_cache
+from struct import unpack
 
 from models.identifier import Identifier, IdentifierOrder
 
@@ -35,8 +36,8 @@ def murmur2(data: bytes) -> int:
     length = len(data)
     value = _SEED ^ length
     whole = length & ~3
-    for at in range(0, whole, 4):
-        word = int.from_bytes(data[at : at + 4], "little") * _MULTIPLIER & _MASK
+    for word in unpack(f"<{whole >> 2}I", data[:whole]):
+        word = word * _MULTIPLIER & _MASK
         word = (word ^ (word >> 24)) * _MULTIPLIER & _MASK
         value = (value * _MULTIPLIER & _MASK) ^ word
     if whole < length:

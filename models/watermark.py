@@ -23,7 +23,10 @@ class Watermark:
 
     def observe(self, touchpoint: Touchpoint) -> int:
         """A touchpoint was read. It moves the watermark never beyond its `received_at`. Not for a file's."""
-        at, received_at = touchpoint.occurred_at, touchpoint.received_at
+        at = touchpoint.occurred_at
+        if at - self.allowed_lateness_ms <= self.value:  # most come after one that moved it further
+            return self.value
+        received_at = touchpoint.received_at
         if at > received_at + self.clock_tolerance_ms:
             at = received_at
         return self._raise_to(min(at - self.allowed_lateness_ms, received_at))

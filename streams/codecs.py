@@ -413,24 +413,26 @@ def parts(elements: list[Element]) -> Iterator[list[Element]]:
 
 def encode_facts(facts: Facts) -> Iterator[bytes]:
     """Records of `journeys.facts`, of at most `FACTS_BYTES` each unless a single row is larger."""
-    encoded = _msgpack.encode(facts)
-    if len(encoded) <= FACTS_BYTES:
-        yield encoded
-        return
-    rows = [(name, row) for name in _ROWS for row in getattr(facts, name)]
-    if len(rows) <= 1:
-        yield encoded
-        return
-    for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
-        some = Facts(model=facts.model)
-        for name, row in half:
-            getattr(some, name).append(row)
-        if half[-1] is rows[-1]:
-            some.watermarks = facts.watermarks  # last, since they say that all before was sent
-        yield from encode_facts(some)
+    count = sum(len(getattr(facts, name)) for name in _ROWS)
+    if count <= _FACTS_ROWS:
+        encoded = _msgpack.encode(facts)
+        if len(encoded) <= FACTS_BYTES or count <= 1:
+            yield encoded
+            return
+    left = count // 2
+    first, second = Facts(model=facts.model), Facts(model=facts.model)
+    for name in _ROWS:
+        rows = getattr(facts, name)
+        setattr(first, name, rows[:left])
+        setattr(second, name, rows[left:])
+        left = max(0, left - len(rows))
+    second.watermarks = facts.watermarks  # last, since they say that all before was sent
+    yield from encode_facts(first)
+    yield from encode_facts(second)
 
 
 _ROWS = tuple(field for field in Facts.__struct_fields__ if field not in ("watermarks", "model"))
+_FACTS_ROWS = 1_000  # more seldom fit, and need not be encoded to see that
 
 
 def _split(items: list[Any], limit: int) -> Iterator[bytes]:

@@ -409,7 +409,7 @@ class Nodes:
     def _leave(self, node: str) -> Elements | None:
         """A root became an alias: what it held, for its parent."""
         seen = self.households.floor(node)
-        household = self.households.pop(node)
+        left = self.households.pop(node)
         self._unsaid.pop(node, None)
         self._full.pop(node, None)
         self._changed.pop(node, None)
@@ -417,13 +417,9 @@ class Nodes:
         self._entries.pop(node)
         self._wanted.pop(node, None)
         self._awaiting.discard(node)
-        if household is None or not household.count:
+        if left is None or not left.seen:
             return None
-        trimmed = b"" if household.trimmed is None else encode_trimmed(household.trimmed)
-        held = Elements(
-            self.parents[node], list(household.elements()), True, household.watermark, seen, trimmed
-        )
-        household.let_go()
+        held = Elements(self.parents[node], left.elements, True, left.watermark, seen, left.trimmed)
         self._left[node] = held
         return held
 

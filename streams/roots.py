@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import lz4.block
 
-from models.fold import Household
+from models.fold import Held, Household
 from models.journey_model import JourneyModel
 from models.trimming import Trimmed
 
@@ -88,12 +88,16 @@ class Roots:
         self._awake[household.household_id] = household
         return gone
 
-    def pop(self, root: str) -> Household | None:
-        """Take a household out."""
-        household = self.get(root)
-        self._awake.pop(root, None)
+    def pop(self, root: str) -> Held | None:
+        """Take a household out: what it held."""
         self._floors.pop(root, None)
-        return household
+        household = self._awake.pop(root, None)
+        if household is not None:
+            held = household.held()
+            household.let_go()
+            return held
+        data = self._resting.pop(root, None)
+        return None if data is None else Held.decode(lz4.block.decompress(data))
 
     def floor(self, root: str) -> int:
         """How many elements were seen of the household before its state was lost."""
