@@ -127,6 +127,7 @@ class Households(Collection):
             allowed_lateness_ms=self._config.lateness_ms,
             awake_limit=self._config.awake_elements // max(1, self._assigned),
             fingerprint=self._config.fingerprint,
+            archived=self._config.warehouse_url is not None,
         )
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:

@@ -21,7 +21,7 @@ import msgspec
 
 from models.fold import Household
 from models.journey_model import JourneyModel
-from models.routing import partition_of, routing_key
+from models.routing import partition_of
 from models.touchpoint import Clock, Element, Record, Touchpoint
 from models.trimming import Trimmed, decode_trimmed, encode_trimmed, pack, union_of, unpack
 from models.verdict import Facts
@@ -61,7 +61,8 @@ class Trims(NamedTuple):
 class Nodes:
     """All nodes of one partition.
 
-    Filled by `load` from the changelog, then `recovered`, then `guard`; from then on `receive`.
+    Filled by `load` from the changelog, then `recovered`, then `guard`; from then on `receive`. `archived`: what
+    leaves the state can be asked back; without an archive nothing leaves.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Nodes:
         *,
         allowed_lateness_ms: int | None = None,
         awake_limit: int | None = None,
+        archived: bool = True,
         fingerprint: str = "",
     ) -> None:
         self.partition = partition
@@ -96,6 +98,7 @@ class Nodes:
         # node -> its entries by key, until `recovered`
         self._loaded: dict[str, dict[bytes, tuple[EntryKey, bytes]]] = {}
         self._entries = EntryIndex()
+        self._archived = archived
         self._partial = False  # the archive has households that are not here, nor were trimmed here
         self._awaiting: set[str] = set()  # roots of which the archive may know more; nothing is said of them
         self._wanted: dict[str, int] = {}  # root -> how many trimmed elements were asked back
@@ -354,7 +357,8 @@ class Nodes:
     def _alone(self) -> bool:
         """Whether all that a predecessor, or another journey model, may have said was said again by us."""
         return (
-            self.trusting
+            self._archived
+            and self.trusting
             and not self._again
             and all(
                 self._next.get(topic, 0) >= end
