@@ -41,6 +41,7 @@ def test_nothing_is_cut_off_in_a_terminal_of_that_width(connection: Engine, widt
         ),
         touchpoints=1_000,
         loaded_s=2.0,
+        balance="1,000 accepted = 990 loaded + 10 sent again; 0 rejected: it adds up",
         took_s=3.0,
         urls=Urls(pages="", collector="", warehouse="", warehouse_reader="", broker="", worker=""),
         write_key="local",
