@@ -41,7 +41,7 @@ def load(loader: Client, told: list[Facts], model: JourneyModel, token: str) -> 
 
 
 # what is wrong in the fold is found, and made small, in tests/models; here each try costs a tenth of a second
-@settings(max_examples=100, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=50, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(histories(), st.lists(WATERMARKS, min_size=1, max_size=3), MODELS, st.randoms(use_true_random=False))
 def test_whatever_the_order_every_table_ends_as_the_oracle_says(
     loader: Client, happened: list[Element], watermarks: list[int], model: JourneyModel, random: Random
