@@ -459,9 +459,7 @@ class _Handling:
         nodes, to, elements = self._nodes, message.to, message.elements
         household = nodes.households.get(to)
         if household is None:
-            if to in nodes.parents:
-                parent = nodes.parents[to]
-                self._send(parent, msgspec.structs.replace(message, to=parent))
+            if self._forwarded(message):
                 return
             if partition_of(to, nodes.partitions) != nodes.partition:
                 self._send(to, message)  # a foreign producer's
@@ -530,9 +528,7 @@ class _Handling:
         nodes, to = self._nodes, message.to
         household = nodes.households.get(to)
         if household is None:
-            if to in nodes.parents:
-                parent = nodes.parents[to]
-                self._send(parent, msgspec.structs.replace(message, to=parent))
+            self._forwarded(message)
             return
         if message.by == to:
             nodes._wanted.pop(to, None)
@@ -556,6 +552,13 @@ class _Handling:
         self._nodes._awaiting.add(root)
         self._nodes._requests.append(PastWanted(root, sorted({root, *identifiers})))
         self.keep(codecs.asked_entry(root))
+
+    def _forwarded(self, message: Elements | Rehydrated) -> bool:
+        """What comes for an alias goes to its parent."""
+        parent = self._nodes.parents.get(message.to)
+        if parent is not None:
+            self._send(parent, msgspec.structs.replace(message, to=parent))
+        return parent is not None
 
     def _merge(self, held: Elements) -> None:
         for number, part in enumerate(codecs.parts(held.elements)):
