@@ -60,7 +60,7 @@ class Pipeline:
     def kill(self, victim: str) -> None:
         """Kill the supervisor, with which all ends, or one of its children, which it starts again."""
         if victim != "up":
-            psutil.Process(self.up.pid(victim)).kill()
+            self._kill_child(victim)
             self._happenings.note(f"up's {victim}", "killed")
             return
         children = self.up.processes()
@@ -71,6 +71,18 @@ class Pipeline:
         )
         self.up = self._start()
         self.looker.url = self._warehouse
+
+    def _kill_child(self, victim: str, within_s: float = 60.0) -> None:
+        """Kill the child that runs; one that has just ended is awaited until the supervisor has started it again."""
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                psutil.Process(self.up.pid(victim)).kill()
+                return
+            except psutil.NoSuchProcess:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def send(self, body: bytes) -> int:
         """Send a body until it was answered 200; how often it was sent in vain."""
