@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pandas as pd
 from clickhouse_connect.cc_sqlalchemy.dialect import ClickHouseDialect
 from clickhouse_connect.driver.binding import finalize_query
@@ -26,15 +27,36 @@ class QuestionError(DesirelineError):
     """
 
 
-class Answer(pd.DataFrame):
-    """Rows of an analysis. `watermark`: event time up to which they are true, UTC; None: nothing has
-    arrived yet.
+class Measures(msgspec.Struct, frozen=True, kw_only=True):
+    """What the columns of an answer measure, so that two answers can be set against each other.
+
+    `keys` tell its rows apart; `counts` are numbers of independent happenings; of `rates` and `means` each is
+    named with the columns of (successes, trials) and of (standard deviation, number); `figures` are numbers
+    whose spread is not known, e.g. medians.
     """
 
-    _metadata = ["_said", "watermark"]  # noqa: RUF012  # pandas wants a list here
+    keys: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    rates: Mapping[str, tuple[str, str]] = {}
+    means: Mapping[str, tuple[str, str]] = {}
+    figures: tuple[str, ...] = ()
+
+
+class Answer(pd.DataFrame):
+    """Rows of an analysis.
+
+    `watermark`: event time up to which they are true, UTC; None: nothing has arrived yet. `parts`: what else
+    belongs to the answer, by name: frames, or anything that JSON can say. `noun`: what its rows are, and
+    the name that they have in JSON.
+    """
+
+    _metadata = ["_said", "watermark", "measures", "parts", "noun"]  # noqa: RUF012  # pandas wants a list here
 
     _said: str = ""
     watermark: datetime | None = None
+    measures: Measures = Measures()
+    parts: Mapping[str, Any] = {}  # read only
+    noun: str = "rows"
 
     @property
     def _constructor(self) -> type["Answer"]:
@@ -85,11 +107,22 @@ def _said(question: Select[Any] | TextClause, values: Mapping[str, Any]) -> str:
     return str(finalize_query(str(compiled), written))
 
 
-def answer(frame: pd.DataFrame, said: str, watermark: datetime | None) -> Answer:
+def answer(
+    frame: pd.DataFrame,
+    said: str,
+    watermark: datetime | None,
+    *,
+    measures: Measures | None = None,
+    parts: Mapping[str, Any] | None = None,
+    noun: str = "rows",
+) -> Answer:
     """Make an answer of a frame that was worked out from others."""
     made = Answer(frame)
     made._said = said
     made.watermark = watermark
+    made.measures = measures or Measures()
+    made.parts = parts or {}
+    made.noun = noun
     return made
 
 

@@ -2,27 +2,17 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 from clickhouse_connect.cc_sqlalchemy.datatypes.sqltypes import Array
 from sqlalchemy.types import Numeric
 
 from warehouse import views
 from warehouse.answer import QuestionError
+from warehouse.binds import Binds
 from warehouse.steps import Condition, Step
 
 _COMPARED_AS_NUMBERS = ("<", ">", "<=", ">=")
 _OF_JOURNEYS = frozenset({"type", "channel", "phase"})
-
-
-class Binds(dict[str, Any]):
-    """Values by the names under which they stand in the SQL."""
-
-    def bound(self, value: Any) -> str:
-        """Bind a value; the text that stands for it."""
-        name = f"v{len(self)}"
-        self[name] = value
-        return f":{name}"
 
 
 def takes(step: Step, binds: Binds) -> str:

@@ -32,7 +32,8 @@ import pandas as pd
 from sqlalchemy import Engine, text
 
 from warehouse.answer import Answer, QuestionError, answer, ask, check_range, utc, watermark
-from warehouse.filters import Binds, overlap
+from warehouse.binds import Binds
+from warehouse.filters import overlap
 from warehouse.keys import Wanted, of_customers
 from warehouse.statistics import wilson
 from warehouse.steps import check_field, check_names, duration_ms, parse

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from warehouse.filters import Binds, field_text, only_what_journeys_hold, takes
+from warehouse.binds import Binds
+from warehouse.filters import field_text, only_what_journeys_hold, takes
 from warehouse.steps import Step
 from warehouse.tries import STEP_BITS, Customers
 

@@ -1,0 +1,146 @@
+"""What an analysis is asked of: a period, a time zone, and whose journeys.
+
+Every analysis takes these by the same names, from Python, the command line and HTTP (`Among`). A journey belongs
+to the persona seen last in it and to the campaign of its first touch; a cohort selects customers, with all
+their journeys. What is written with `!` before it is everybody else.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Annotated, Any, Protocol, TypedDict
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+from sqlalchemy import Engine
+from typing_extensions import Doc
+
+from warehouse.answer import QuestionError, check_range, utc
+from warehouse.binds import Binds
+
+NOT = "!"
+
+
+class Among(TypedDict, total=False):
+    """The arguments that every analysis takes."""
+
+    since: Annotated[datetime | None, Doc("From this time on: 2026-11-02, or 7d ago.")]
+    until: Annotated[datetime | None, Doc("Before this time.")]
+    timezone: Annotated[str, Doc("Time zone of days, and of times without one, e.g. Europe/Berlin.")]
+    persona: Annotated[str | None, Doc("Only journeys of this persona; !NAME: of all others.")]
+    campaign: Annotated[str | None, Doc("Only journeys that this campaign began; !NAME: all others.")]
+    cohort: Annotated[str | None, Doc("Only customers of this saved cohort; !NAME: all others.")]
+    compare: Annotated[
+        str | None,
+        Doc("Two of something beside each other: persona:A,B, campaign:A,B, cohort:A, before:DAY, period."),
+    ]
+
+
+class Members(Protocol):
+    """A cohort, as far as a question is concerned."""
+
+    def customers(self, binds: Binds) -> str:
+        """SQL that selects the customer_id of each member."""
+        ...
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked `Among`: `since` ≤ t < `until`, instants with their zone; None: no bound, anybody."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    timezone: str = "UTC"
+    persona: str | None = None
+    campaign: str | None = None
+    cohort: Members | None = None
+    others_than_cohort: bool = False
+
+    @classmethod
+    def of(cls, connection: Engine, among: Mapping[str, Any]) -> "Scope":
+        """Check the arguments of a question, and find its cohort. QuestionError."""
+        zone = time_zone(among.get("timezone") or "UTC")
+        since, until = (_instant(among.get(name), zone) for name in ("since", "until"))
+        check_range(since, until)
+        cohort: str | None = among.get("cohort")
+        members = None
+        if cohort is not None:
+            from warehouse.cohorts import find  # cohorts are questions themselves
+
+            members = find(connection, cohort.removeprefix(NOT))
+        return cls(
+            since=since,
+            until=until,
+            timezone=zone.key,
+            persona=among.get("persona"),
+            campaign=among.get("campaign"),
+            cohort=members,
+            others_than_cohort=cohort is not None and cohort.startswith(NOT),
+        )
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of days."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def everybody(self) -> bool:
+        """Whether nobody is left out, whatever the period."""
+        return self.persona is None and self.campaign is None and self.cohort is None
+
+    def period(self, at: str, day: str | None, binds: Binds) -> list[str]:
+        """SQL conditions that the column `at` lies in the period. `day`: the column of its day, UTC, in the
+        key, so that what lies outside is not read.
+        """
+        conditions = []
+        if self.since is not None:
+            conditions.append(f"{at} >= {binds.bound(self.since)}")
+            if day:
+                conditions.append(f"{day} >= toDate({binds.bound(utc(self.since).date().isoformat())})")
+        if self.until is not None:
+            conditions.append(f"{at} < {binds.bound(self.until)}")
+            if day:
+                conditions.append(f"{day} <= toDate({binds.bound(utc(self.until).date().isoformat())})")
+        return conditions
+
+    def of_journeys(self, binds: Binds) -> list[str]:
+        """SQL conditions on the columns of the view journeys: whose they are, whatever the period."""
+        conditions = self._of_customers(binds)
+        for column, wanted in (("persona", self.persona), ("campaign_first", self.campaign)):
+            if wanted is not None:
+                operator = "!=" if wanted.startswith(NOT) else "="
+                conditions.append(f"{column} {operator} {binds.bound(wanted.removeprefix(NOT))}")
+        return conditions
+
+    def of_touchpoints(self, binds: Binds) -> list[str]:
+        """The same on the columns of whatever has a journey_id and a customer_id (touchpoints, attempts, …)."""
+        if self.persona is None and self.campaign is None:
+            return self._of_customers(binds)
+        chosen = " and ".join(self.of_journeys(binds))
+        return [f"journey_id in (select journey_id from journeys where {chosen})"]  # noqa: S608
+
+    def _of_customers(self, binds: Binds) -> list[str]:
+        if self.cohort is None:
+            return []
+        operator = "not in" if self.others_than_cohort else "in"
+        return [f"customer_id {operator} ({self.cohort.customers(binds)})"]
+
+
+def where(*conditions: list[str]) -> str:
+    """`where …` of all conditions; empty where there are none."""
+    all_of_them = [f"({one})" for some in conditions for one in some]
+    return f"where {' and '.join(all_of_them)}" if all_of_them else ""
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """The time zone of an IANA name. QuestionError suggests the nearest."""
+    known = available_timezones()
+    if name in known:
+        return ZoneInfo(name)
+    near = get_close_matches(name, sorted(known), n=3)
+    remedy = f"Did you mean {' or '.join(near)}?" if near else "Write an IANA name, e.g. Europe/Berlin."
+    raise QuestionError(f'time zone "{name}" is not known', remedy=remedy)
+
+
+def _instant(at: datetime | None, zone: ZoneInfo) -> datetime | None:
+    """What has no zone is meant in that of the question."""
+    return at.replace(tzinfo=zone) if at is not None and at.tzinfo is None else at
