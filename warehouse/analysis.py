@@ -6,7 +6,7 @@ made from its parameters, their types and what is said of each (`Annotated[…, 
 
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Concatenate, Generic, ParamSpec
+from typing import Any, Concatenate, Generic, ParamSpec
 
 from sqlalchemy import Engine
 
@@ -25,14 +25,17 @@ class Analysis(Generic[P]):
 
     def __call__(self, connection: Engine, *args: P.args, **kwargs: P.kwargs) -> Answer:
         """Ask; with `compare`, ask of both and set them against each other."""
-        compare = kwargs.pop("compare", None)
+        arguments: dict[str, Any] = dict(kwargs)
+        compare = arguments.pop("compare", None)
+
+        def ask(**among: Any) -> Answer:
+            return self.function(connection, *args, **(arguments | among))  # type: ignore[arg-type]
+
         if compare is None:
-            return self.function(connection, *args, **kwargs)
+            return ask()
         from warehouse.compare import both
 
-        return both(
-            lambda **among: self.function(connection, *args, **(kwargs | among)), str(compare), kwargs
-        )
+        return both(ask, str(compare), arguments)
 
 
 def analysis(name: str) -> Callable[[Callable[Concatenate[Engine, P], Answer]], Analysis[P]]:
