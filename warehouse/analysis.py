@@ -29,7 +29,7 @@ class Analysis(Generic[P]):
         compare = arguments.pop("compare", None)
 
         def ask(**among: Any) -> Answer:
-            return self.function(connection, *args, **(arguments | among))  # type: ignore[arg-type]
+            return self.function(connection, *args, **(arguments | among))
 
         if compare is None:
             return ask()
