@@ -9,10 +9,10 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from dashboards.analysis_routes import add_analyses
 from models.errors import DesirelineError
 from models.journey_model import JourneyModel
 from warehouse import (
-    alerts,
     conversion,
     customers,
     drop_offs,
@@ -69,7 +69,6 @@ def add_routes(server: FastAPI, engine: Engine, model: JourneyModel) -> None:
 
     plain("drop-offs", drop_offs.drop_offs, "Where journeys fall silent, and who comes back.")
     plain("pain-points", pain_points.pain_points, "What hurts, where, how often and how badly.")
-    plain("alerts", alerts.alerts, "Spikes of abandonment, open and resolved.")
 
     @server.get("/api/conversion")
     def conversions(by: str = "day", since: Since = None, until: Until = None) -> Response:
@@ -110,6 +109,8 @@ def add_routes(server: FastAPI, engine: Engine, model: JourneyModel) -> None:
         names = ("phases", "touchpoints", "pain_points", "delights", "totals", "open_alerts")
         parts = {name: records(getattr(found, name)) for name in names}
         return _json({**parts, "watermark": found.watermark})
+
+    add_analyses(server, engine)
 
     @server.get("/healthz", include_in_schema=False)
     def healthz() -> Response:

@@ -24,7 +24,8 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 
 def _commands(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         if hasattr(command, "commands"):
             yield from _commands(command, *before, name)
         elif not command.hidden:

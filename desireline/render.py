@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
@@ -13,8 +14,12 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.table import Table
 
+from models.errors import DesirelineError
+
 if TYPE_CHECKING:
     import pandas as pd
+
+    from warehouse.answer import Answer
 
 WIDTH = 100
 _WIDEST = 1_000
@@ -22,6 +27,11 @@ _WORD = 24  # a longer word may be broken
 _BROKEN_WORD = 8  # where there is little room, any longer word may be
 _COLUMN = 60  # longer texts go on in the next line
 _DURATIONS = ("_s", "_ms")
+_PART_ROWS = 20
+
+
+class OutputError(DesirelineError):
+    """An answer cannot be written where it was to go."""
 
 
 class Format(StrEnum):
@@ -30,6 +40,7 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+    parquet = "parquet"
 
 
 def show(
@@ -50,7 +61,7 @@ def show(
     if format is Format.json:
         out.write(as_json(records(answer)))
     elif format is Format.csv:
-        answer.map(_field).to_csv(out, index=False, lineterminator="\n")
+        _flat(answer).to_csv(out, index=False, lineterminator="\n")
     else:
         shown = table(answer, title=title, hidden=hidden)
         page = console(out, needed=Console(width=_WIDEST).measure(shown).maximum)
@@ -58,6 +69,68 @@ def show(
         page.print(shown, crop=False)
         if watermark := getattr(answer, "watermark", None):
             page.print(f"true until {cell('', watermark)} UTC", style="dim")
+
+
+def show_answer(
+    answer: "Answer",
+    format: Format,
+    *,
+    hidden: Collection[str] = (),
+    output: Path | None = None,
+) -> None:
+    """Write an answer and what belongs to it, to the terminal or into a file.
+
+    JSON is what HTTP answers, too. CSV and Parquet are the rows alone. A table shows the parts below the
+    rows, the first of them where there are many. OutputError if the file cannot be written.
+    """
+    if format is Format.parquet and output is None:
+        raise OutputError("a Parquet file is nothing for a terminal", remedy="Give it a name with --output.")
+    if output is not None:
+        _write(answer, format, output)
+    elif format is Format.table:
+        show(answer, format, hidden=hidden)
+        for name, part in answer.parts.items():
+            _show_part(name, part, hidden)
+    else:
+        _write_text(answer, format, sys.stdout)
+
+
+def _write(answer: "Answer", format: Format, output: Path) -> None:
+    kinds = {".csv": Format.csv, ".parquet": Format.parquet, ".json": Format.json}
+    chosen = kinds.get(output.suffix.lower(), format)
+    if chosen is Format.table:
+        raise OutputError(
+            f'"{output.name}" does not say what it is to hold',
+            remedy="End its name with .csv, .parquet or .json.",
+        )
+    try:
+        if chosen is Format.parquet:
+            answer.to_parquet(output, index=False)
+        else:
+            with output.open("w", encoding="utf-8", newline="") as file:
+                _write_text(answer, chosen, file)
+    except OSError as error:
+        raise OutputError(str(error.strerror), where=str(output), remedy="Choose another place.") from error
+
+
+def _write_text(answer: "Answer", format: Format, to: TextIO) -> None:
+    if format is Format.csv:
+        _flat(answer).to_csv(to, index=False, lineterminator="\n")
+        return
+    from warehouse.plain import document, plain
+
+    to.write(as_json(plain(document(answer))))
+
+
+def _show_part(name: str, part: Any, hidden: Collection[str]) -> None:
+    title = name.replace("_", " ")
+    if isinstance(part, Mapping) and not any(isinstance(value, Mapping | list) for value in part.values()):
+        show_record(part, Format.table, title=title)
+    elif hasattr(part, "columns") and len(part):
+        first = part.head(_PART_ROWS)
+        show(first.drop(columns="watermark", errors="ignore"), Format.table, title=title, hidden=hidden)
+        if len(part) > len(first):
+            console().print(f"and {len(part) - len(first):,} more; --format json has all", style="dim")
 
 
 def show_record(record: Mapping[str, Any], format: Format, *, title: str | None = None) -> None:
@@ -200,12 +273,6 @@ def duration(seconds: float) -> str:
     return f"{sign}{left:.0f} s"
 
 
-def _field(value: Any) -> Any:
-    """A value as CSV has it: a list or a mapping is its JSON."""
-    value = _plain(value)
-    return msgspec.json.encode(value).decode() if isinstance(value, list | dict) else value
-
-
 def _grid(title: str | None) -> Table:
     return Table(
         title=title,
@@ -220,6 +287,12 @@ def _grid(title: str | None) -> Table:
 
 def _header(name: str) -> str:
     return name.removesuffix("_s").removesuffix("_ms").replace("_", " ")
+
+
+def _flat(answer: "pd.DataFrame") -> "pd.DataFrame":
+    from warehouse.plain import flat
+
+    return flat(answer)
 
 
 def _plain(value: Any) -> Any:

@@ -21,6 +21,7 @@ __all__ = [
     "journey_map",
     "pain_points",
     "rejected",
+    "saved_query",
     "status",
     "summary",
 ]

@@ -18,8 +18,11 @@ P = ParamSpec("P")
 class Analysis(Generic[P]):
     """A function that can be asked by its name, and of two of anything at once (`compare`)."""
 
-    def __init__(self, name: str, function: Callable[Concatenate[Engine, P], Answer]) -> None:
+    def __init__(
+        self, name: str, function: Callable[Concatenate[Engine, P], Answer], hidden: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
+        self.hidden = hidden
         self.function = function
         update_wrapper(self, function)
 
@@ -38,12 +41,14 @@ class Analysis(Generic[P]):
         return both(ask, str(compare), arguments)
 
 
-def analysis(name: str) -> Callable[[Callable[Concatenate[Engine, P], Answer]], Analysis[P]]:
+def analysis(
+    name: str, *, hidden: tuple[str, ...] = ()
+) -> Callable[[Callable[Concatenate[Engine, P], Answer]], Analysis[P]]:
     """Make a function the analysis of this name, e.g. `drop-offs`. Its last parameter is `**among:
-    Unpack[Among]`.
+    Unpack[Among]`. `hidden`: columns that a table for people leaves out; JSON and CSV have them.
     """
 
     def named(function: Callable[Concatenate[Engine, P], Answer]) -> Analysis[P]:
-        return Analysis(name, function)
+        return Analysis(name, function, hidden)
 
     return named

@@ -1,10 +1,34 @@
 """Every analysis, by its name: what the command line, HTTP and saved queries offer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
 from warehouse.analysis import Analysis
+from warehouse.answer import QuestionError
 
-_ALL: Sequence[Analysis[Any]] = ()
+_PLACES = {
+    "alerts": "warehouse.alerts:alerts",
+}
 
-ANALYSES = {one.name: one for one in _ALL}
+
+def names() -> tuple[str, ...]:
+    """The names of all analyses, in the order in which they are shown."""
+    return tuple(_PLACES)
+
+
+def named(name: str) -> Analysis[Any]:
+    """The analysis of a name; imported only now. QuestionError suggests the nearest."""
+    if name not in _PLACES:
+        near = get_close_matches(name, _PLACES, n=3)
+        remedy = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(_PLACES)}."
+        raise QuestionError(f'there is no analysis "{name}"', remedy=remedy)
+    place, _, attribute = _PLACES[name].partition(":")
+    found: Analysis[Any] = getattr(import_module(place), attribute)
+    return found
+
+
+def analyses() -> Iterator[Analysis[Any]]:
+    """All of them."""
+    return map(named, _PLACES)

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from warehouse.answer import QuestionError
-from warehouse.scope import NOT
+from warehouse.scope import NOT, in_zone, time_zone
 
 _NAMED = ("persona", "campaign", "cohort")
 _KINDS = (*_NAMED, "period", "before")
@@ -32,6 +33,8 @@ def read(said: str, among: Mapping[str, Any]) -> Comparison:
 
     `a` is what it is measured against: the first of two, the earlier period, the others.
     """
+    zone = time_zone(among.get("timezone") or "UTC")
+    among = {**among, **{name: in_zone(among.get(name), zone) for name in ("since", "until")}}
     kind, _, rest = said.partition(":")
     kind, values = kind.strip(), [value.strip() for value in rest.split(",") if value.strip()]
     if kind in _NAMED and len(values) in (1, 2):
@@ -45,11 +48,11 @@ def read(said: str, among: Mapping[str, Any]) -> Comparison:
         names = (one if len(values) == 2 else "others", other)
         return Comparison(names, {kind: one}, {kind: other})
     if kind == "before" and len(values) == 1:
-        return _around(_time(values[0], said), among)
+        return _around(_time(values[0], said, zone), among)
     if kind == "period" and not rest.strip():
         return _with_the_one_before(among)
     if kind == "period" and len(values) == 2:
-        a, b = (_period(value, said) for value in values)
+        a, b = (_period(value, said, zone) for value in values)
         return Comparison((values[0], values[1]), a, b)
     near = get_close_matches(kind, _KINDS, n=1)
     raise QuestionError(
@@ -79,15 +82,16 @@ def _with_the_one_before(among: Mapping[str, Any]) -> Comparison:
     )
 
 
-def _period(text: str, said: str) -> Mapping[str, Any]:
+def _period(text: str, said: str, zone: ZoneInfo) -> Mapping[str, Any]:
     since, dots, until = text.partition("..")
     if not dots:
         raise QuestionError(f'"{text}" is no period', remedy=_EXAMPLES)
-    return {"since": _time(since, said), "until": _time(until, said)}
+    return {"since": _time(since, said, zone), "until": _time(until, said, zone)}
 
 
-def _time(text: str, said: str) -> datetime:
+def _time(text: str, said: str, zone: ZoneInfo) -> datetime:
     try:
-        return datetime.fromisoformat(text.strip())
+        at = datetime.fromisoformat(text.strip())
     except ValueError:
         raise QuestionError(f'"{text}" in "{said}" is no day or time', remedy=_EXAMPLES) from None
+    return at if at.tzinfo else at.replace(tzinfo=zone)

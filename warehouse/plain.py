@@ -9,12 +9,54 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from warehouse.answer import Answer
+
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """One mapping per row, keys in the order of the columns."""
     columns = [str(name) for name in frame.columns]
     return [
         dict(zip(columns, map(plain, row), strict=True)) for row in frame.itertuples(index=False, name=None)
+    ]
+
+
+def document(found: Answer) -> dict[str, Any]:
+    """An answer as JSON has it: its rows under their noun, its parts, the watermark, the SQL.
+
+    The bounds `lo` and `hi` of a rate are one `interval` there.
+    """
+    parts = {
+        name: _intervals(records(part)) if isinstance(part, pd.DataFrame) else part
+        for name, part in found.parts.items()
+    }
+    return {
+        found.noun: _intervals(records(found)),
+        **parts,
+        "watermark": found.watermark,
+        "sql": found.sql(),
+    }
+
+
+def flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each value as a field of CSV has it: lists and mappings are their JSON."""
+    return frame.map(_field)
+
+
+def _field(value: Any) -> Any:
+    value = plain(value)
+    return msgspec.json.encode(value).decode() if isinstance(value, list | dict) else value
+
+
+def _intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if not rows or not {"lo", "hi"} <= rows[0].keys():
+        return rows
+    return [
+        {
+            "interval" if name == "lo" else name: [value, row["hi"]] if name == "lo" else value
+            for name, value in row.items()
+            if name != "hi"
+        }
+        for row in rows
     ]
 
 

@@ -59,7 +59,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, connection: Engine, among: Mapping[str, Any]) -> "Scope":
         """Check the arguments of a question, and find its cohort. QuestionError."""
         zone = time_zone(among.get("timezone") or "UTC")
-        since, until = (_instant(among.get(name), zone) for name in ("since", "until"))
+        since, until = (in_zone(among.get(name), zone) for name in ("since", "until"))
         check_range(since, until)
         cohort: str | None = among.get("cohort")
         members = None
@@ -141,6 +141,6 @@ def time_zone(name: str) -> ZoneInfo:
     raise QuestionError(f'time zone "{name}" is not known', remedy=remedy)
 
 
-def _instant(at: datetime | None, zone: ZoneInfo) -> datetime | None:
-    """What has no zone is meant in that of the question."""
+def in_zone(at: datetime | None, zone: ZoneInfo) -> datetime | None:
+    """What has no zone is meant in this one."""
     return at.replace(tzinfo=zone) if at is not None and at.tzinfo is None else at

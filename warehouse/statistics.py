@@ -34,8 +34,8 @@ def rate_difference(
         return low_b - high_a, high_b - low_a
     a, b = successes_a / trials_a, successes_b / trials_b
     return (
-        b - a - sqrt((b - low_b) ** 2 + (high_a - a) ** 2),
-        b - a + sqrt((high_b - b) ** 2 + (a - low_a) ** 2),
+        max(-1.0, b - a - sqrt((b - low_b) ** 2 + (high_a - a) ** 2)),
+        min(1.0, b - a + sqrt((high_b - b) ** 2 + (a - low_a) ** 2)),
     )
 
 

@@ -12,7 +12,7 @@ from desireline.render import Format, as_json, records, show, show_record
 
 def add_to(app: typer.Typer) -> None:
     """Every question is a command of its own."""
-    for command in (funnel, conversion, drop_offs, pain_points, customer, alerts, journey_map, summary):
+    for command in (funnel, conversion, drop_offs, pain_points, customer, journey_map, summary):
         name = {"journey_map": "map"}.get(command.__name__, command.__name__.replace("_", "-"))
         app.command(name, rich_help_panel="Questions")(command)
 
@@ -109,21 +109,6 @@ def customer(
         goes_by = customers.identifiers(connection, identifier)["identifier"]
         title = f"{goes_by[0]}, also {', '.join(goes_by[1:])}" if len(goes_by) > 1 else goes_by[0]
         show(story, format, title=title, hidden=("phase_move", "journey_id", "customer_id", "id"))
-
-
-def alerts(
-    since: Since = None, until: Until = None, data: Data = None, format: Formatted = Format.table
-) -> None:
-    """Spikes of abandonment, open and resolved."""
-    from warehouse import alerts as spikes
-
-    with asking(settings(), data) as connection:
-        found = spikes.alerts(connection, since=since, until=until)
-        show(
-            found,
-            format,
-            hidden=("id", "observed_rate", "expected_rate", "attempts", "abandoned", "probability"),
-        )
 
 
 def journey_map(

@@ -17,23 +17,26 @@ from desireline.cli import (
     rebuild,
     rejected,
     roles,
+    saved,
     topics,
     up,
 )
 from desireline.cli import warehouse as tables
 from desireline.cli.options import command_line
+from desireline.cli.questions import WithQuestions
 from desireline.errors import CheckFailed
 from models.errors import DesirelineError
 
 app = typer.Typer(
     name="desireline",
+    cls=WithQuestions,
     help="Customer journeys across web, chat, voice and billing, stitched as they happen.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (up, analyses, feeding, operations, rebuild, roles):
+for module in (up, analyses, saved, feeding, operations, rebuild, roles):
     module.add_to(app)
 app.add_typer(topics.app, name="topics")
 app.add_typer(tables.app, name="warehouse")

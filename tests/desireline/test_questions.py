@@ -1,0 +1,161 @@
+"""Questions on the command line and over HTTP: the same analyses, the same arguments, the same answers."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+
+from dashboards.app import create_app
+from dashboards.config import DashboardsConfig
+from models.journey_model import default_model
+from tests.dashboards.serving import served
+from tests.simulated import simulated
+from warehouse.catalogue import names
+from warehouse.connection import client
+from warehouse.embedded import EmbeddedWarehouse
+from warehouse.migrations import migrate
+from warehouse.writer import Writer
+
+
+@pytest.fixture(scope="module")
+def filled() -> Iterator[str]:
+    """URL of a warehouse with some simulated customers."""
+    with EmbeddedWarehouse() as running:
+        migrate(running.url)
+        with client(running.url) as writing:
+            Writer(writing).write(simulated(40, seed=3), "simulated")
+        yield running.url
+
+
+@pytest.fixture(scope="module")
+def pages(filled: str) -> Iterator[str]:
+    app = create_app(
+        DashboardsConfig(warehouse_url=filled, model=default_model(), refresh_interval_ms=60_000)
+    )
+    with served(app) as base:
+        yield base
+
+
+ASKED: dict[str, tuple[list[str], dict[str, object]]] = {
+    # of each analysis one question: as it is typed, and as JSON
+    "alerts": (["--open-only"], {"open_only": True}),
+}
+
+
+def typed(url: str, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "desireline", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "DESIRELINE_WAREHOUSE_URL": url},
+    )
+
+
+def test_of_every_analysis_a_question_is_tried() -> None:
+    assert set(names()) == set(ASKED)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_command_line_and_http_give_the_same_answer(
+    name: str, filled: str, pages: str, tmp_path: Path
+) -> None:
+    words, given = ASKED[name]
+    shown = typed(filled, name, *words, "--format", "json")
+    assert shown.returncode == 0, shown.stderr
+    said = json.loads(shown.stdout)
+    assert {"watermark", "sql"} < said.keys()
+    posted = httpx.post(f"{pages}/api/{name}", json=given, timeout=60)
+    assert posted.status_code == 200, posted.text
+    assert posted.json() == said
+    got = httpx.get(f"{pages}/api/{name}", params=as_address(given), timeout=60)
+    assert got.json() == said
+    query = tmp_path / "saved.yaml"
+    query.write_text(json.dumps({"analysis": name, **given}))  # JSON is YAML
+    assert json.loads(typed(filled, "ask", str(query), "--format", "json").stdout) == said
+
+
+def as_address(given: dict[str, object]) -> list[tuple[str, str]]:
+    return [
+        (key, one if isinstance(one, str) else json.dumps(one))
+        for key, value in given.items()
+        for one in (value if isinstance(value, list) else [value])
+    ]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_an_answer_is_readable_in_a_hundred_columns_and_written_as_csv_and_parquet(
+    name: str, filled: str, pages: str, tmp_path: Path
+) -> None:
+    words, given = ASKED[name]
+    table = typed(filled, name, *words)
+    assert table.returncode == 0, table.stderr
+    assert max(map(len, table.stdout.splitlines())) <= 100
+    assert "true until" in table.stdout
+    for ending in ("csv", "parquet"):
+        assert typed(filled, name, *words, "--output", str(tmp_path / f"rows.{ending}")).returncode == 0
+    by_http = httpx.post(f"{pages}/api/{name}", json={**given, "format": "csv"}, timeout=60)
+    assert by_http.headers["content-type"].startswith("text/csv")
+    assert by_http.text == (tmp_path / "rows.csv").read_text()
+    rows = list(csv.reader((tmp_path / "rows.csv").read_text().splitlines()))
+    kept = pd.read_parquet(tmp_path / "rows.parquet")
+    assert (rows[0], len(rows) - 1) == (list(kept.columns), len(kept))
+
+
+def test_http_says_what_it_offers_and_what_is_wrong(pages: str) -> None:
+    described = httpx.get(f"{pages}/openapi.json").json()["paths"]
+    for name in names():
+        assert {"get", "post"} <= described[f"/api/{name}"].keys()
+    schema = described["/api/alerts"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["properties"]["open_only"]["type"] == "boolean"
+    wrong = httpx.get(f"{pages}/api/alerts", params={"open": "true"})
+    assert wrong.status_code == 400
+    assert wrong.json()["remedy"] == "Did you mean open_only?"
+    assert (
+        httpx.post(f"{pages}/api/alerts", content=b"[]").json()["message"].startswith("the body is no JSON")
+    )
+    assert httpx.get(f"{pages}/api/alerts", params={"format": "xls"}).status_code == 400
+
+
+def test_what_cannot_be_written_is_said(filled: str, tmp_path: Path) -> None:
+    for words, said in (
+        (["--format", "parquet"], "Give it a name with --output."),
+        (["--output", str(tmp_path / "rows.xls")], "End its name with .csv, .parquet or .json."),
+        (["--output", str(tmp_path / "nowhere" / "rows.csv")], "No such file or directory"),
+    ):
+        refused = typed(filled, "alerts", *words)
+        assert refused.returncode == 1
+        assert said in refused.stderr
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_rows_of_a_view_are_exported_as_they_stand(ending: str, filled: str, tmp_path: Path) -> None:
+    file = tmp_path / f"touchpoints.{ending}"
+    done = typed(filled, "export", "touchpoints", str(file), "--from", "2026-02-01")
+    assert done.returncode == 0, done.stderr
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet, "jsonl": lambda f: pd.read_json(f, lines=True)}
+    rows = read[ending](file)
+    with client(filled) as asked:
+        count = asked.command("select count() from touchpoints where occurred_at >= '2026-02-01'")
+    assert len(rows) == count > 0
+
+
+def test_a_view_that_cannot_be_exported_is_said_and_leaves_no_file(filled: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    for words, said in (
+        (("touchpoint", str(file)), "Did you mean touchpoints"),
+        (("identities", str(file), "--from", "2026-01-01"), 'rows of "identities" have no time'),
+        (("touchpoints", str(tmp_path / "rows.xls")), "End its name with one of"),
+    ):
+        refused = typed(filled, "export", *words)
+        assert refused.returncode == 1
+        assert said in refused.stderr
+        assert not file.exists()
