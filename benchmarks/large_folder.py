@@ -81,7 +81,7 @@ def _load(url: str, elements: int, now: int) -> None:
     loading.settle(now)
     with client(url) as connected:
         connected.command(
-            f"insert into watermarks select number, fromUnixTimestamp64Milli({now - 60_000})"  # noqa: S608
+            f"insert into watermarks select number, fromUnixTimestamp64Milli({now - 60_000})"
             f" from numbers({_PARTITIONS})"
         )
 
@@ -114,13 +114,13 @@ def _multiply(connected: Client, copies: int) -> None:
     for table, named in _NAMED.items():
         first = f"first_{table.name}"
         connected.command(
-            f"create table {first} engine = MergeTree order by tuple() as select * from {table.name}"  # noqa: S608
+            f"create table {first} engine = MergeTree order by tuple() as select * from {table.name}"
         )
         columns = ", ".join(f"`{column.name}`" for column in table.c)
         for number in range(1, copies):
             values = ", ".join(_renamed(column.name, named, f"copy{number:03}") for column in table.c)
             connected.command(
-                f"insert into {table.name} ({columns}) select {values} from {first}",  # noqa: S608
+                f"insert into {table.name} ({columns}) select {values} from {first}",
                 settings={"max_partitions_per_insert_block": 1000, "max_execution_time": 0},
             )
         connected.command(f"drop table {first}")

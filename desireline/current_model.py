@@ -87,7 +87,7 @@ def model_of(connection: "Engine", settings: Settings) -> JourneyModel:
 
 
 def identifiers_read_by(model: JourneyModel) -> tuple[Any, ...]:
-    """What the collector reads touchpoints by: whom they name, and which types there are."""
+    """What the collector reads touchpoints by: whom they name, which types and channels there are."""
     return (
         model.identifier_kinds,
         model.placeholders,
@@ -95,4 +95,5 @@ def identifiers_read_by(model: JourneyModel) -> tuple[Any, ...]:
         model.phone_region,
         model.clock_tolerance_ms,
         frozenset(model.profiles),
+        model.channels,
     )

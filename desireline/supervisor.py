@@ -278,7 +278,11 @@ class Supervisor:
     def _create_topics(self) -> None:
         from streams.topics import create_topics
 
-        create_topics(self.settings.bootstrap_servers, self.settings.partitions)
+        create_topics(
+            self.settings.bootstrap_servers,
+            self.settings.partitions,
+            own_channels=self._model.model.own_channels,
+        )
 
     # children
 

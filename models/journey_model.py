@@ -65,6 +65,7 @@ class JourneyModel(msgspec.Struct, frozen=True, dict=True):
     """A checked journey model. Durations in ms; what the fields mean is said in docs/journey-model.md."""
 
     name: str
+    own_channels: tuple[str, ...]  # besides those of the vocabulary
     phases: tuple[str, ...]
     final_phases: frozenset[str]
     patience_ms: Mapping[str, int]  # by phase; final ones have none
@@ -94,6 +95,11 @@ class JourneyModel(msgspec.Struct, frozen=True, dict=True):
     phone_region: str | None
     placeholders: frozenset[str]  # lower case, of every kind
     placeholders_by_kind: Mapping[str, frozenset[str]]  # lower case
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """All channels that touchpoints may be on."""
+        return (*CHANNELS, *self.own_channels)
 
     @cached_property
     def identifier_order(self) -> IdentifierOrder:
@@ -201,10 +207,11 @@ def load_model(text: str, *, where: str) -> JourneyModel:
     """
     root = read_document(text, where=where).fields(_FIELDS, required=_REQUIRED)
     phases, final_phases, patience_ms = read_phases(root["phases"])
+    own_channels = tuple(root["channels"].texts()) if "channels" in root else ()
     words = Words(
         phases=phases,
         types=frozenset((*TYPES, *(root["types"].texts() if "types" in root else ()))),
-        channels=(*CHANNELS, *(root["channels"].texts() if "channels" in root else ())),
+        channels=(*CHANNELS, *own_channels),
     )
     found = Findings()
     rules = found.each(read_rule, root["rules"], words)
@@ -223,6 +230,7 @@ def load_model(text: str, *, where: str) -> JourneyModel:
     found.done()
     return JourneyModel(
         name=name,
+        own_channels=own_channels,
         phases=phases,
         final_phases=final_phases,
         patience_ms=patience_ms,

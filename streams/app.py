@@ -10,13 +10,14 @@ from faust.tables.manager import TableManager
 from faust.web import Request, Response, View
 from prometheus_client import generate_latest, start_http_server
 
+from models.routing import topic_of
 from streams import metrics
 from streams.changelog import Households
 from streams.compression import use_fastest_lz4
 from streams.config import WorkerConfig
 from streams.consumer import App
-from streams.stitch import SOURCES, add_stitch_agent
-from streams.topics import CHANNEL_TOPICS, GROUP, LARGEST_MESSAGE_BYTES, create_topics
+from streams.stitch import add_stitch_agent
+from streams.topics import GROUP, INBOX, LARGEST_MESSAGE_BYTES, create_topics
 from streams.watch import Watch, end_for_sure
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ class Worker:
         self.config = config
         self.failure: BaseException | None = None
         self.app = _faust_app(config)
-        self.households = Households(self.app, config, sources=SOURCES, failed=self.failed)
+        sources = (*map(topic_of, config.model.channels), INBOX)
+        self.households = Households(self.app, config, sources=sources, failed=self.failed)
         self.app.tables.add(self.households)
         self.stitcher = add_stitch_agent(self.app, config, self.households, self.failed)
         if config.warehouse_url is not None:
@@ -80,7 +82,12 @@ def create_app(config: WorkerConfig) -> faust.App:
 
 def run_worker(config: WorkerConfig) -> int:
     """Run a worker until it is told to end (SIGTERM, SIGINT); its exit code. Creates the topics first."""
-    create_topics(config.bootstrap_servers, config.partitions, replication_factor=config.replication_factor)
+    create_topics(
+        config.bootstrap_servers,
+        config.partitions,
+        replication_factor=config.replication_factor,
+        own_channels=config.model.own_channels,
+    )
     if config.metrics_port is not None:
         start_http_server(config.metrics_port, addr=config.host)
     worker = Worker(config)
@@ -165,7 +172,10 @@ def _state(worker: Worker) -> dict[str, Any]:
         "partitions": sorted(households.nodes),
         "households": sum(len(nodes.households) for nodes in households.nodes.values()),
         "touchpoints_stitched": int(
-            sum(metrics.STITCHED.labels(topic)._value.get() for topic in CHANNEL_TOPICS)
+            sum(
+                metrics.STITCHED.labels(topic_of(channel))._value.get()
+                for channel in worker.config.model.channels
+            )
         ),
         "watermarks": {str(nodes.partition): nodes.watermark.value for nodes in households.nodes.values()},
         "recovery_entries_left": recovery.active_remaining_total() if households.recovering else 0,

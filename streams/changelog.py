@@ -51,7 +51,7 @@ class Households(Collection):
         self.generation = 0
         self.begun: Callable[[str, int, int], None] = lambda topic, partition, offset: None
         self._config = config
-        self._sources = sources
+        self.sources = sources
         self._failed = failed
         self._assigned = 1
         self._kept: set[int] = set()  # partitions that stayed with us over the last rebalance
@@ -102,7 +102,7 @@ class Households(Collection):
         if self._trusting is not None:
             self._trusting.cancel()
         changelog = self.changelog_topic.get_topic_name()
-        mine = {tp.partition for tp in assigned if tp.topic in self._sources}
+        mine = {tp.partition for tp in assigned if tp.topic in self.sources}
         follows = generation_id == self.generation + 1
         self._kept = mine & self.nodes.keys() if follows else set()
         self.generation = generation_id
@@ -154,7 +154,7 @@ class Households(Collection):
             alone = self._config.grace_s <= 0
             for partition, nodes in self.nodes.items():
                 begins: dict[str, int] = {}
-                for topic in self._sources:
+                for topic in self.sources:
                     at = committed.get(TP(topic, partition))
                     begins[topic] = at or 0
                     if partition in self._kept and begins[topic] > nodes.next_of(topic):
@@ -164,7 +164,7 @@ class Households(Collection):
                         )
                     self.begun(topic, partition, begins[topic])
                 nodes.guard(
-                    {topic: ends[TP(topic, partition)] for topic in self._sources},
+                    {topic: ends[TP(topic, partition)] for topic in self.sources},
                     begins,
                     said_before=ends[TP(FACTS, partition)] > 0,
                     generation=self.generation,
@@ -188,10 +188,10 @@ class Households(Collection):
             await self._failed(error)
             return
         for partition, nodes in self.nodes.items():
-            nodes.trust({topic: ends[TP(topic, partition)] for topic in self._sources})
+            nodes.trust({topic: ends[TP(topic, partition)] for topic in self.sources})
 
     async def _ends(self) -> Mapping[TP, int]:
-        topics = (*self._sources, FACTS)
+        topics = (*self.sources, FACTS)
         return await self.app.consumer.highwaters(
             *(TP(topic, partition) for topic in topics for partition in self.nodes)
         )

@@ -24,13 +24,10 @@ from streams.changelog import Households
 from streams.codecs import Entry, Message, PastWanted
 from streams.config import WorkerConfig
 from streams.protocol import Nodes, Position, Trims
-from streams.topics import CHANNEL_TOPICS, FACTS, INBOX, REHYDRATE, REJECTED
+from streams.topics import FACTS, INBOX, REHYDRATE, REJECTED
 from streams.watch import OffsetGaps, check_gap
 
 log = logging.getLogger(__name__)
-
-SOURCES = (*CHANNEL_TOPICS, INBOX)
-"""The topics whose records change households."""
 
 _IDLE_WATERMARK_S = 5.0  # a watermark that only the clock moved is kept so often
 
@@ -63,6 +60,7 @@ class Stitcher:
         self._app = app
         self._config = config
         self._households = households
+        self._channel_topics = [topic for topic in households.sources if topic != INBOX]
         self._now = now
         self._gaps = OffsetGaps()
         self._entries: dict[int, list[Entry]] = {}
@@ -204,7 +202,7 @@ class Stitcher:
 
         With a backlog the wall clock knows nothing of event time: what ends an attempt may wait to be read.
         """
-        for topic in CHANNEL_TOPICS:
+        for topic in self._channel_topics:
             tp = TP(topic, partition)
             try:
                 end = self._app.consumer.highwater(tp)
@@ -306,12 +304,14 @@ class Stitcher:
 
     async def lag(self) -> dict[TP, int]:
         """Records not taken yet."""
-        places = [TP(topic, partition) for topic in SOURCES for partition in self._households.nodes]
+        places = [
+            TP(topic, partition) for topic in self._households.sources for partition in self._households.nodes
+        ]
         lag = {
             tp: max(0, end - (self.next_of(tp) or 0))
             for tp, end in (await self._app.consumer.highwaters(*places)).items()
         }
-        for topic in SOURCES:
+        for topic in self._households.sources:
             metrics.LAG.labels(topic).set(sum(left for tp, left in lag.items() if tp.topic == topic))
         return lag
 
@@ -325,7 +325,7 @@ def add_stitch_agent(
     """The agent over the channel topics and the inbox."""
     stitcher = Stitcher(app, config, households)
     topic = app.topic(
-        *SOURCES, key_serializer="raw", value_serializer="raw", value_type=bytes, key_type=bytes
+        *households.sources, key_serializer="raw", value_serializer="raw", value_type=bytes, key_type=bytes
     )
 
     @app.agent(topic, name="stitch")

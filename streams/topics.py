@@ -16,13 +16,14 @@ from kafka.structs import OffsetAndMetadata
 
 from models.errors import DesirelineError
 from models.routing import topic_of
+from models.vocabulary import CHANNELS
 from streams.offsets import end_offsets_now
 
 GROUP = "desireline"
 """The consumer group of the workers, which is the name of the Faust app."""
 
-CHANNELS = ("web", "chat", "voice", "billing")
 CHANNEL_TOPICS = tuple(topic_of(channel) for channel in CHANNELS)
+_OF_CHANNELS = topic_of("")
 REJECTED = "touchpoints.rejected"
 INBOX = "journeys.inbox"
 FACTS = "journeys.facts"
@@ -68,11 +69,13 @@ _COMPACTED = {
     "max.compaction.lag.ms": str(_DAY_MS),
 }
 
+
+def _of_channel(channel: str) -> TopicSettings:
+    return TopicSettings(topic_of(channel), f"touchpoints of the channel {channel}, JSON", _kept(7))
+
+
 TOPICS = (
-    *(
-        TopicSettings(topic, f"touchpoints of the channel {channel}, JSON", _kept(7))
-        for channel, topic in zip(CHANNELS, CHANNEL_TOPICS, strict=True)
-    ),
+    *map(_of_channel, CHANNELS),
     TopicSettings(REJECTED, "what was not taken, with its reason, JSON", _kept(30)),
     TopicSettings(INBOX, "forwards, links, merges between households, MessagePack", _kept(7)),
     TopicSettings(FACTS, "verdicts for the warehouse, MessagePack", _kept(7, LARGEST_MESSAGE_BYTES)),
@@ -105,12 +108,20 @@ class TopicStatus(msgspec.Struct, frozen=True):
         return sum(max(0, end - (at or 0)) for end, at in zip(self.ends, self.committed, strict=True))
 
 
-def create_topics(bootstrap_servers: str, partitions: int, *, replication_factor: int = 1) -> list[str]:
-    """Create those that do not exist; their names. Safe to run again.
+def create_topics(
+    bootstrap_servers: str,
+    partitions: int,
+    *,
+    replication_factor: int = 1,
+    own_channels: Iterable[str] = (),
+) -> list[str]:
+    """Create those that do not exist, of a journey model's own channels, too; their names. Safe to run again.
 
     TopicsError if the broker does not answer or a topic exists with another number of partitions, since then
     a household's messages would go to the wrong worker.
     """
+    wanted = (*TOPICS, *map(_of_channel, own_channels))
+    names = [topic.name for topic in wanted]
     admin = _admin(bootstrap_servers)
     try:
         created = [
@@ -120,15 +131,15 @@ def create_topics(bootstrap_servers: str, partitions: int, *, replication_factor
                 replication_factor=replication_factor,
                 topic_configs=topic.config,
             )
-            for topic in TOPICS
+            for topic in wanted
         ]
         answer = admin.create_topics(created, raise_errors=False)["topics"]
-        there = {one["name"]: len(one["partitions"]) for one in admin.describe_topics(_names())}
+        there = {one["name"]: len(one["partitions"]) for one in admin.describe_topics(names)}
     except KafkaError as error:
         raise TopicsError(f"topics cannot be created: {error}", where=bootstrap_servers) from error
     finally:
         admin.close()
-    for name in _names():
+    for name in names:
         if there.get(name, 0) == 0:
             said = next((one["error_message"] for one in answer if one["name"] == name), None)
             raise TopicsError(f'topic "{name}" was not created: {said}', where=bootstrap_servers)
@@ -142,13 +153,17 @@ def create_topics(bootstrap_servers: str, partitions: int, *, replication_factor
 
 
 def topic_status(bootstrap_servers: str, *, group: str = GROUP) -> list[TopicStatus]:
-    """Our topics that exist, in the order of `TOPICS`. TopicsError if the broker does not answer."""
+    """Our topics that exist, in the order of `TOPICS`, then those of a model's own channels. TopicsError if the
+    broker does not answer.
+    """
     admin = _admin(bootstrap_servers)
     try:
         there = set(admin.list_topics())
+        ours = [topic.name for topic in TOPICS]
+        ours += sorted(name for name in there if name.startswith(_OF_CHANNELS) and name not in ours)
         partitions = {
             one["name"]: sorted(partition["partition_index"] for partition in one["partitions"])
-            for one in admin.describe_topics([name for name in _names() if name in there])
+            for one in admin.describe_topics([name for name in ours if name in there])
         }
         places = [TopicPartition(name, index) for name, indices in partitions.items() for index in indices]
         latest = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)) if places else {}
@@ -182,10 +197,6 @@ def _committed(admin: KafkaAdminClient, group: str) -> dict[TopicPartition, Offs
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
-
-
-def _names() -> list[str]:
-    return [topic.name for topic in TOPICS]
 
 
 def _offset(committed: object) -> int | None:

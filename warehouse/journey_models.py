@@ -45,7 +45,10 @@ class RegisteredModel(msgspec.Struct, frozen=True, kw_only=True):
 
 def fingerprint(model: JourneyModel) -> str:
     """A hash of what a model says; comments and the order of its text are no part of that."""
-    canonical = msgspec.json.encode(model, order="deterministic")
+    said = msgspec.to_builtins(model)
+    if not model.own_channels:
+        del said["own_channels"]  # so that models of before they could be said are still themselves
+    canonical = msgspec.json.encode(said, order="deterministic")
     return blake2b(canonical, digest_size=8).hexdigest()
 
 

@@ -14,11 +14,17 @@ app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
 @app.command()
 def create(data: Data = None) -> None:
     """Make the topics that are missing, with their partitions and settings; none is changed."""
+    from desireline.current_model import current_or_set
     from streams.topics import create_topics
 
     read = settings()
     servers = bootstrap_servers(read, data)
-    made = create_topics(servers, read.partitions, replication_factor=read.replication_factor)
+    made = create_topics(
+        servers,
+        read.partitions,
+        replication_factor=read.replication_factor,
+        own_channels=current_or_set(read).own_channels,
+    )
     print(f"{len(made)} topics made on {servers}" if made else f"all topics are there on {servers}")
 
 

@@ -6,6 +6,7 @@ records wants to know.
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from ingest.sources import reader as read
 from ingest.sources.reader import Names, names_of
 from models.identifier import KINDS
 from models.touchpoint import Clock, Identification, Record, Touchpoint
-from models.vocabulary import CHANNELS, TYPES
+from models.vocabulary import TYPES
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def map_records(body: Any, delivery: Delivery, *, from_file: bool = False) -> Ma
     for index, said in enumerate(body if isinstance(body, list) else [body]):
         fields = said if isinstance(said, dict) else {}
         source = fields["source"][:100] if isinstance(fields.get("source"), str) else "canonical"
-        channel = fields.get("channel") if fields.get("channel") in CHANNELS else None
+        channel = fields.get("channel") if fields.get("channel") in delivery.model.channels else None
         try:
             records.append(_record(said, delivery, index, names))
         except NotTaken as why:
@@ -120,7 +121,7 @@ def _identifiers(listed: Any, names: Names) -> list[dict[str, Any]]:
 
 def _identification(fields: dict[str, Any], said: dict[str, Any], delivery: Delivery) -> Identification:
     fields["at"] = _instant(said, "at", delivery)
-    fields["channel"] = _channel(said, "page_view")
+    fields["channel"] = _channel(said, "page_view", delivery.model.channels)
     if not _text(said, "id"):
         event_id = _text(said, "source_event_id") or _content_id(said)
         fields["id"] = deterministic_id(
@@ -138,7 +139,7 @@ def _touchpoint(fields: dict[str, Any], said: dict[str, Any], delivery: Delivery
         if delivery.strict:
             raise NotTaken("unmapped_event", f'no type of touchpoint is called "{type_[:100]}"')
         type_ = "custom"
-    fields |= {"type": type_, "channel": _channel(said, type_)}
+    fields |= {"type": type_, "channel": _channel(said, type_, delivery.model.channels)}
     fields["occurred_at"] = _instant(said, "occurred_at", delivery)
     if "source_updated_at" in fields:
         fields["source_updated_at"] = instant(said["source_updated_at"], "source_updated_at")
@@ -171,12 +172,12 @@ def _text(said: dict[str, Any], name: str) -> str | None:
     return read.text_of(value)
 
 
-def _channel(said: dict[str, Any], type_: str) -> str:
+def _channel(said: dict[str, Any], type_: str, known: Sequence[str]) -> str:
     channel = _text(said, "channel")
     if channel is None:
         return read.usual_channel(type_)
-    if channel not in CHANNELS:
-        raise NotTaken("invalid_field", f'channel "{channel[:40]}" is none of {", ".join(CHANNELS)}')
+    if channel not in known:
+        raise NotTaken("invalid_field", f'channel "{channel[:40]}" is none of {", ".join(known)}')
     return channel
 
 

@@ -207,6 +207,12 @@ def minor_units(value: object, currency: str) -> str | None:
     return major_units(Decimal(value).scaleb(-decimals_of(currency)), currency)
 
 
+def channel_named(name: str, model: JourneyModel) -> str | None:
+    """The channel that a sender's word means; None: it means none that the model knows."""
+    word = name.strip().lower()
+    return word if word in model.own_channels else CHANNEL_NAMES.get(word)
+
+
 def usual_channel(type_: str) -> str:
     """The channel that a type is usual on."""
     return TYPES.get(type_, ("web",))[0]

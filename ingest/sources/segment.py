@@ -355,7 +355,7 @@ def _touchpoint(
             pairs.append((_IDENTIFIERS[name], value))
             continue
         elif name == "channel" and isinstance(value, str):
-            channel = read.CHANNEL_NAMES.get(value.strip().lower())
+            channel = read.channel_named(value, delivery.model)
             if channel is not None:
                 continue
         if not privacy.unwanted(name):

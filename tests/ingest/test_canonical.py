@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.mapped import Delivery, Mapped
 from ingest.sources import canonical
-from models.journey_model import default_model
+from models.journey_model import default_model, load_model, template
 from models.touchpoint import Clock, Identification, Touchpoint
 from streams import codecs
 from tests.ingest.fixtures import fixture
@@ -114,6 +114,15 @@ def test_rejected_alone(said: Any, reason: str) -> None:
     mapped = map_records(record(), said)
     assert len(mapped.records) == 1
     assert [(found.reason, found.raw_ref) for found in mapped.rejected] == [(reason, "spool:x:1")]
+
+
+def test_a_channel_of_the_models_own_is_taken_and_any_other_is_rejected() -> None:
+    model = load_model("channels: [store]\n" + template("default"), where="own.yaml")
+    mapped = map_records(record(channel="store"), record(channel="branch"), model=model)
+    assert [getattr(one, "channel", None) for one in mapped.records] == ["store"]
+    assert [rejected.detail for rejected in mapped.rejected] == [
+        'channel "branch" is none of web, chat, voice, billing, store'
+    ]
 
 
 def test_an_identification_links() -> None:

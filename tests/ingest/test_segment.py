@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ingest.mapped import Delivery, Mapped
 from ingest.rejection import REASONS, NotTaken
 from ingest.sources import segment
-from models.journey_model import default_model
+from models.journey_model import default_model, load_model, template
 from models.touchpoint import Identification, Record, Touchpoint
 from streams import codecs
 from tests.ingest.fixtures import fixture
@@ -170,6 +170,12 @@ def test_the_channel_is(event: str, properties: dict[str, Any], channel: str) ->
 
 def test_a_channel_that_we_do_not_know_stays_a_property() -> None:
     assert one(track("csat_submitted", {"channel": "retail"})).properties == {"channel": "retail"}
+
+
+def test_a_channel_of_the_models_own_is_one() -> None:
+    model = load_model("channels: [store]\n" + template("default"), where="own.yaml")
+    said = one(track("Order Completed", {"channel": "Store "}), model=model)
+    assert (said.channel, said.properties) == ("store", {})
 
 
 AMOUNTS = {

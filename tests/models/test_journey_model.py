@@ -198,4 +198,6 @@ def test_types_and_channels_of_ones_own_are_defined_in_the_model() -> None:
     own = "types: [branch_visit]\nchannels: [branch]\n" + DEFAULT.replace(
         "rules:\n", "rules:\n  - {phase: Purchase, types: [branch_visit], channels: [branch]}\n"
     )
-    assert load_model(own, where="own.yaml").profile("branch_visit").rules
+    model = load_model(own, where="own.yaml")
+    assert model.profile("branch_visit").rules
+    assert model.channels == ("web", "chat", "voice", "billing", "branch")

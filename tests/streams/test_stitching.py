@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from models.identifier import Identifier
+from models.journey_model import template
 from models.touchpoint import Element, Identification, Touchpoint
+from streams.topics import topic_status
 from tests.histories import NOON
 from tests.streams.pipeline import MODEL, Pipeline
 from tests.streams.scheduler import elements_of, wanted
@@ -71,6 +73,21 @@ def test_cart_call_and_payment_are_one_journey_in_whatever_order_events_and_link
         if key[0] == "touchpoint"
     }
     assert customers == {(person, f"email:ann@example.org{person}") for person in people}
+
+
+@pytest.mark.slow
+def test_a_channel_of_the_models_own_has_a_topic_and_joins_the_journey(pipeline: Pipeline) -> None:
+    worker = pipeline.start_worker(model="channels: [store]\n" + template("default"))
+    pipeline.await_ready(worker)
+    assert "touchpoints.store" in [one.topic for one in topic_status(pipeline.bootstrap_servers)]
+    visits = [
+        touchpoint("seen", 0, "web", "product_view", COOKIE),
+        touchpoint("bought", 9, "store", "purchase", COOKIE),
+    ]
+    pipeline.publish_routed(visits)
+    pipeline.read_until(lambda: ("seen", "bought") in pipeline.journeys())
+    [journey] = [row for key, row in pipeline.standing().items() if key[0] == "journey"]
+    assert journey.channels == ("web", "store")
 
 
 def histories(rng: random.Random) -> list[Element]:

@@ -1,6 +1,6 @@
 """A worker as a process of its own, for tests that kill it.
 
-`worker_process.py BOOTSTRAP PARTITIONS [NAME=JSON …]`; the names are those of `WorkerConfig`.
+`worker_process.py BOOTSTRAP PARTITIONS [NAME=JSON …]`; the names are those of `WorkerConfig`; `model` is its YAML.
 """
 
 import logging
@@ -8,7 +8,7 @@ import sys
 
 import msgspec
 
-from models.journey_model import default_model
+from models.journey_model import default_model, load_model
 from streams.app import run_worker
 from streams.config import WorkerConfig
 
@@ -22,7 +22,7 @@ def main() -> int:
         WorkerConfig(
             bootstrap_servers=sys.argv[1],
             partitions=int(sys.argv[2]),
-            model=default_model(),
+            model=load_model(given.pop("model"), where="test") if "model" in given else default_model(),
             broker_rebalance_timeout_s=1,
             session_timeout_s=4,
             **given,
