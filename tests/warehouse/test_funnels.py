@@ -326,7 +326,7 @@ WRONG = {
     "a field to split by that there is not": ({"by": "campagne"}, '"campagne"', '"campaign"'),
     "a step that cannot be read": ({"steps": ["view[channel"]}, "view[channel", "add_to_cart"),
     "a condition that cannot be read": ({"steps": ["view[channel]"]}, '"channel"', "field=value"),
-    "a number that is none": ({"steps": ["buy[amount>much]"]}, '"much"', "amount"),
+    "a number that is none": ({"steps": ["buy[amount>much]"]}, '"much"', "Compare"),
     "no step": ({"steps": []}, "1 to 20", "product_view"),
     "too many steps": ({"steps": ["view"] * 21}, "not 21", "product_view"),
     "no window": ({"within": "0d"}, '"0d"', "7d"),
