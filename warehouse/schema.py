@@ -440,6 +440,19 @@ journey_models = Table(
     comment="Journey models that rows were judged under, and which of them is current.",
 )
 
+cohort_rows = Table(
+    "cohort_rows",
+    metadata,
+    _column("name", String, "name of the cohort; the key"),
+    _column("definition", String, "who belongs to it, as JSON; see docs/analysis.md", _LONG),
+    _column("author", String, "who saved or deleted it"),
+    _column("saved_at", INSTANT, "when it was saved or deleted, UTC"),
+    _column("version", UInt64, "instant of that, ns, and more than any before: the later one wins"),
+    _deleted("the cohort was deleted"),
+    ReplacingMergeTree(version="version", is_deleted="deleted", order_by="name"),
+    comment="Saved definitions of cohorts. Read it through the view cohorts.",
+)
+
 migrations = Table(
     "migrations",
     metadata,

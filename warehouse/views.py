@@ -90,6 +90,7 @@ rejected_touchpoints = _current(
     "rejected_touchpoints", schema.rejected_touchpoint_rows, "What was not taken, with its reason."
 )
 alerts = _current("alerts", schema.alert_rows, "Alerts about abandonment, open and resolved.")
+cohorts = _current("cohorts", schema.cohort_rows, "Saved cohorts: who belongs together, as a definition.")
 attempts_1m = _current("attempts_1m", schema.attempts_1m_rows, "Ended attempts by minute, kind and channel.")
 drop_offs_1m = _current(
     "drop_offs_1m", schema.drop_offs_1m_rows, "Drop-offs by minute, phase, channel and type."

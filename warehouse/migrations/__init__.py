@@ -59,6 +59,7 @@ MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
     (4, "shape and paved path of journeys", _tables_and_views),
     (5, "archive of elements", _0005_archive_of_elements),
     (6, "rows know their journey model", _tables_and_views),
+    (7, "saved cohorts", _tables_and_views),
 )
 
 
