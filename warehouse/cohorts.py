@@ -29,7 +29,7 @@ from warehouse.cohort_definition import (
     read,
 )
 from warehouse.cohort_members import members as members_of
-from warehouse.steps import Step, check_names
+from warehouse.steps import check_names, parse
 
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 
@@ -130,7 +130,7 @@ def _check(connection: Engine, condition: Condition) -> None:
         for name in (one.dropped_off_in, one.current_phase, one.furthest_phase)
         if name is not None
     }
-    check_names(connection, [*steps, *(Step(name, phase=name) for name in sorted(phases))])
+    check_names(connection, [*steps, *(parse({"phase": name}) for name in sorted(phases))])
     j = views.journeys.c
     for kind, column, wanted in (
         ("persona", j.persona, {one.persona for one in all_ if isinstance(one, Persona)}),
