@@ -13,7 +13,6 @@ from dashboards.analysis_routes import add_analyses
 from models.errors import DesirelineError
 from models.journey_model import JourneyModel
 from warehouse import (
-    conversion,
     customers,
     drop_offs,
     funnels,
@@ -69,11 +68,6 @@ def add_routes(server: FastAPI, engine: Engine, model: JourneyModel) -> None:
 
     plain("drop-offs", drop_offs.drop_offs, "Where journeys fall silent, and who comes back.")
     plain("pain-points", pain_points.pain_points, "What hurts, where, how often and how badly.")
-
-    @server.get("/api/conversion")
-    def conversions(by: str = "day", since: Since = None, until: Until = None) -> Response:
-        """Conversion from phase to phase, by day, campaign, channel or persona."""
-        return _answer(conversion.conversion(engine, by=by, since=since, until=until, phases=model.phases))
 
     @server.get("/api/customer/{identifier:path}")
     def customer(identifier: str) -> Response:

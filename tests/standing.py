@@ -396,14 +396,14 @@ def stage_conversion_1d(said: Said, model: JourneyModel) -> Rows:
             here = model.phases.index(phase)
             first = row["phases"].index(phase)
             after = [model.phases.index(later) for later in row["phases"][first + 1 :]]
-            forward, lost = any(place > here for place in after), row["drop_off_phase"] == phase
-            still_there = row["current_phase"] == phase and not forward and not lost
+            forward = any(place > here for place in after)
+            ended = row["closed"] or row["drop_off_at"] is not None
             measured = {
                 "entered": True,
                 "forward": forward,
                 "back": any(place < here for place in after),
-                "lost": lost,
-                "open": still_there,
+                "lost": ended and not forward,
+                "open": not ended and not forward,
                 "converted": row["converted_at"] is not None,
             }
             counts = {name: int(held) for name, held in measured.items()}

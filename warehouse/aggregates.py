@@ -157,8 +157,9 @@ PAIN_POINTS_1M = Aggregate(
     """,
 )
 
-# A journey counts once in every phase that it was in: whether it later stood further or further back, whether
-# it fell silent there, and whether it is there still.
+# A journey counts once in every phase that it was in, and there once as forward, lost or open: it later stood
+# further; or else it has ended, by silence that nobody came back from or by a closing touchpoint; or not yet.
+# Beside that it may have stood further back later.
 STAGE_CONVERSION_1D = Aggregate(
     table=schema.stage_conversion_1d_rows,
     source=schema.journey_rows,
@@ -166,10 +167,7 @@ STAGE_CONVERSION_1D = Aggregate(
     bucket="day",
     dimensions=("campaign", "phase"),
     measures=("entered", "forward", "back", "lost", "open", "converted"),
-    winners=(
-        "started_on", "campaign_first", "phases", "current_phase", "drop_off_at", "drop_off_phase",
-        "converted_at",
-    ),
+    winners=("started_on", "campaign_first", "phases", "closed", "drop_off_at", "converted_at"),
     contributions="""
         select started_on as day, campaign_first as campaign, phase,
                1 as entered,
@@ -177,14 +175,14 @@ STAGE_CONVERSION_1D = Aggregate(
                arraySlice(phases, indexOf(phases, phase) + 1) as after,
                arrayExists(later -> indexOf({phases}, later) > rank, after) as forward,
                arrayExists(later -> indexOf({phases}, later) < rank, after) as back,
-               drop_off_at is not null and drop_off_phase = phase as lost,
-               current_phase = phase and not forward and not lost as open,
+               not forward and (closed or drop_off_at is not null) as lost,
+               not forward and not lost as open,
                converted_at is not null as converted
         from {winners}
         array join arrayDistinct(phases) as phase
     """,
     by_day=True,
-)  # fmt: skip
+)
 
 AGGREGATES = (ATTEMPTS_1M, DROP_OFFS_1M, PAIN_POINTS_1M, STAGE_CONVERSION_1D)
 
@@ -283,16 +281,25 @@ class Aggregates:
 
     def settle_all(self) -> None:
         """Recompute every bucket that any row ever stood in: for tables that many rows were written into at once."""
-        places, days = self._tables[schema.bucket_places], self._tables[schema.journey_rows]
+        places = self._tables[schema.bucket_places]
         found: dict[str, list[int]] = {}
         asked = f"select distinct aggregate, toUnixTimestamp(bucket) as b from {places} order by b"  # noqa: S608
         for name, bucket in self._query(asked):
             found.setdefault(name, []).append(bucket)
-        began = self._query(f"select distinct toInt32(started_on) as day from {days} order by day")  # noqa: S608
         for aggregate in AGGREGATES:
-            if aggregate.by_day and began:
-                found[aggregate.name] = [day * DAY_S for (day,) in began]
+            if aggregate.by_day and (days := self._days(aggregate)):
+                found[aggregate.name] = days
         self._settle(found)
+
+    def recount(self, aggregate: Aggregate) -> None:
+        """Recompute every day of an aggregate of days: for when what it counts has changed."""
+        if days := self._days(aggregate):
+            self._settle({aggregate.name: days})
+
+    def _days(self, aggregate: Aggregate) -> list[int]:
+        """The days on which there are rows, UTC s, in order."""
+        asked = f"select distinct toInt32({aggregate.day}) as day from {self._tables[aggregate.source]} order by day"  # noqa: S608
+        return [day * DAY_S for (day,) in self._query(asked)]
 
     def _settle(self, buckets: dict[str, list[int]]) -> dict[str, list[int]]:
         if not buckets:

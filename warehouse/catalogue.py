@@ -10,6 +10,7 @@ from warehouse.answer import QuestionError
 
 _PLACES = {
     "alerts": "warehouse.alerts:alerts",
+    "conversion": "warehouse.conversion:conversion",
 }
 
 

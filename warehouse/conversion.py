@@ -1,125 +1,243 @@
-"""Conversion from phase to phase: of the journeys in a phase, how many went on, went back, stopped."""
+"""Conversion from phase to phase: of the journeys that came into a phase, how many went on, and how many stopped.
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, time
-from typing import Any
+The rules. A journey counts once in every phase that it was in, and there it is exactly one of three:
+- `forward`: after its first touchpoint in the phase a later one stood in a further phase.
+- `lost`: it did not, and the journey has ended: by a drop-off that nobody came back from, or by a closing touchpoint.
+- `open`: it did not, and the journey goes on.
+So entered = forward + lost + open. Beside that, `back` are those of which a later touchpoint stood in an earlier
+phase, whatever else they did, and `converted` those that hold a conversion. Rates are over the decided, forward and
+lost; with a 95 % interval (Wilson). Beyond the last phase there is nothing: nobody goes forward from it.
+
+A visit is an unbroken run of touchpoints in one phase. It lasts from its first touchpoint to the first one of the
+next visit; the last visit of a journey has no end.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time, timedelta
+from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
-from sqlalchemy import Engine, Select, func, select, text
+from sqlalchemy import Engine, text
+from typing_extensions import Doc, Unpack
 
-from models.journey_model import default_model
-from warehouse import views
-from warehouse.answer import Answer, QuestionError, answer, ask, check_range, utc
+from warehouse.analysis import analysis
+from warehouse.answer import Answer, Measures, QuestionError, answer, ask, utc
+from warehouse.binds import Binds
+from warehouse.current_model import model_of
+from warehouse.scope import NOT, Among, Scope, where
 from warehouse.statistics import wilson
 
-BY = ("day", "campaign", "channel", "persona")
+By = Literal["day", "week", "campaign", "channel", "persona"]
+
 NONE_SAID = "(none)"
+MOST_BUCKETS = 4_000
+_COUNTS = ("entered", "forward", "back", "lost", "open", "converted")
+_TIMES = ("median_s", "p10_s", "p90_s")
+_COLUMNS = {
+    "phase": "str",
+    **dict.fromkeys(("entered", "forward", "back", "lost", "open", "decided"), "int64"),
+    **dict.fromkeys(("forward_rate", "lo", "hi"), "float64"),
+    "converted": "int64",
+}
+_STEP = {"day": timedelta(days=1), "week": timedelta(days=7)}
+_INSTANT = timedelta(milliseconds=1)
 
 
+@analysis("conversion")
 def conversion(
     connection: Engine,
     *,
-    by: str = "day",
-    since: datetime | None = None,
-    until: datetime | None = None,
-    phases: Sequence[str] | None = None,
+    by: Annotated[
+        By,
+        Doc("One line per day or week of the beginning, campaign of first touch, first channel or persona."),
+    ] = "day",
+    visits: Annotated[
+        bool, Doc("Also how long journeys stay in each phase, where from and where to.")
+    ] = False,
+    **among: Unpack[Among],
 ) -> Answer:
-    """One row per phase and day (of the beginning, UTC), campaign of first touch, first channel or persona.
+    """How many journeys came into each phase and went on to a further one.
 
-    Columns: the one of `by`, phase, entered, forward, back, lost, open (journeys; one can be in forward and
-    back), forward_rate (of those entered that are not open, 0–1; NaN: none is), lo, hi (95 %), converted. The
-    range selects journeys by their beginning. `phases`: their order, from the journey model; that of the
-    default model if None. QuestionError for another `by`.
+    One row per value of `by` and phase, in the order of the current journey model; days and weeks (Mondays) in
+    their order, those without journeys as well, other values the largest first. The period is of the journey's
+    beginning. Columns: the one of `by` (date or str), phase, entered, forward, back, lost, open, decided (forward +
+    lost), forward_rate (of the decided, 0–1; NaN: none is), lo, hi (95 %), converted. With `visits` also median_s,
+    p10_s, p90_s (length of ended visits; NaN: none has), and the part `moves`, over all values of `by`: phase
+    ("(start)": before the journey), to (a phase, "(lost)" or "(open)"), visits, journeys. QuestionError for a period
+    of too many days.
     """
-    if by not in BY:
-        raise QuestionError(f'conversion by "{by}" is not known', remedy=f"It is by one of {', '.join(BY)}.")
-    check_range(since, until)
-    in_order = list(phases or default_model().phases)
-    if by in ("day", "campaign") and _midnight(since) and _midnight(until):
-        found = ask(connection, _stored(by, since, until))
-    else:
-        found = ask(connection, text(_worked_out(by, since, until)), _binds(in_order, since, until))
-    frame = pd.DataFrame(found)
-    order = {name: place for place, name in enumerate(in_order)}
-    frame["_order"] = [order.get(name, len(order)) for name in frame["phase"]]
-    largest = frame.groupby(by)["entered"].transform("max")
-    frame["_size"] = 0 if by == "day" else -largest
-    frame = (
-        frame.sort_values(["_size", by, "_order"]).drop(columns=["_order", "_size"]).reset_index(drop=True)
+    if by not in get_args(By):
+        raise QuestionError(
+            f'conversion by "{by}" is not known', remedy=f"It is by one of {', '.join(get_args(By))}."
+        )
+    scope = Scope.of(connection, among)
+    phases = model_of(connection).phases
+    binds = Binds()
+    stored = _whole_days(scope) and by in ("day", "week", "campaign") and not visits
+    sql = _stored(by, scope, binds) if stored else _worked_out(by, phases, scope, binds)
+    found = ask(connection, text(sql), binds)
+    frame = _in_order(pd.DataFrame(found), by, phases, scope)
+    said = found.sql()
+    parts: Mapping[str, Any] = {}
+    if visits:
+        frame, parts, more = _with_visits(connection, frame, by, phases, scope)
+        said = ";\n\n".join((said, *more))
+    rates = Measures(
+        keys=(by, "phase"),
+        counts=("entered", "back", "lost", "open", "converted"),
+        rates={"forward_rate": ("forward", "decided")},
+        figures=_TIMES if visits else (),
     )
-    decided = frame["entered"] - frame["open"]
-    rates = [f / d if d else None for f, d in zip(frame["forward"], decided, strict=True)]
-    bounds = [wilson(int(f), int(d)) for f, d in zip(frame["forward"], decided, strict=True)]
-    place = list(frame.columns).index("converted")
-    frame.insert(place, "forward_rate", pd.Series(rates, dtype="float64"))
-    frame.insert(place + 1, "lo", pd.Series([low for low, _ in bounds], dtype="float64"))
-    frame.insert(place + 2, "hi", pd.Series([high for _, high in bounds], dtype="float64"))
-    return answer(frame, found.sql(), found.watermark)
+    return answer(frame, said, found.watermark, measures=rates, parts=parts)
 
 
-_MEASURES = ("entered", "forward", "back", "lost", "open", "converted")
+def _whole_days(scope: Scope) -> bool:
+    """Whether the days that the stream keeps can answer: they are of UTC and know campaigns alone."""
+    midnights = all(at is None or utc(at).time() == time() for at in (scope.since, scope.until))
+    return scope.timezone == "UTC" and midnights and scope.persona is None and scope.cohort is None
 
 
-def _midnight(at: datetime | None) -> bool:
-    """Whether the bound is one of days."""
-    return at is None or utc(at).timetz() == time(tzinfo=UTC)
-
-
-def _stored(by: str, since: datetime | None, until: datetime | None) -> Select[Any]:
+def _stored(by: By, scope: Scope, binds: Binds) -> str:
     """From the days that the stream keeps."""
-    s = views.stage_conversion_1d.c
-    key = s.day if by == "day" else func.if_(s.campaign == "", NONE_SAID, s.campaign)
-    sums = [func.sum(s[name]).label(name) for name in _MEASURES]
-    question = select(key.label(by), s.phase, *sums).group_by(key, s.phase).having(func.sum(s.entered) > 0)
-    if since is not None:
-        question = question.where(s.day >= utc(since).date())
-    if until is not None:
-        question = question.where(s.day < utc(until).date())
-    return question
-
-
-# A journey counts once in every phase that it was in, as in the days that the stream keeps.
-_JOURNEYS = """
-select key as {by}, phase, count() as entered, countIf(forward) as forward, countIf(back) as back,
-       countIf(lost) as lost, countIf(open) as open, countIf(converted) as converted
-from (
-    select {key} as key, phase,
-           indexOf(:phases, phase) as rank, arraySlice(phases, indexOf(phases, phase) + 1) as after,
-           arrayExists(later -> indexOf(:phases, later) > rank, after) as forward,
-           arrayExists(later -> indexOf(:phases, later) < rank, after) as back,
-           drop_off_at is not null and drop_off_phase = phase as lost,
-           current_phase = phase and not forward and not lost as open,
-           converted_at is not null as converted
-    from journeys array join arrayDistinct(phases) as phase
-    {where}
-)
-group by key, phase
-"""
-_KEYS = {
-    "day": "started_on",
-    "campaign": "if(campaign_first = '', :none, campaign_first)",
-    "channel": "channels[1]",
-    "persona": "if(persona = '', :none, persona)",
-}
-
-
-def _worked_out(by: str, since: datetime | None, until: datetime | None) -> str:
-    """From the journeys themselves."""
+    none_said = f"if(campaign = '', {binds.bound(NONE_SAID)}, campaign)"
+    key = {"day": "day", "week": "toMonday(day)"}.get(by, none_said)
     conditions = []
-    if since is not None:
-        conditions.append("started_at >= :since and started_on >= toDate(:since_day)")
-    if until is not None:
-        conditions.append("started_at < :until and started_on <= toDate(:until_day)")
-    where = f"where {' and '.join(conditions)}" if conditions else ""
-    return _JOURNEYS.format(by=by, key=_KEYS[by], where=where)
+    if scope.since is not None:
+        conditions.append(f"day >= toDate({binds.bound(utc(scope.since).date().isoformat())})")
+    if scope.until is not None:
+        conditions.append(f"day < toDate({binds.bound(utc(scope.until).date().isoformat())})")
+    if scope.campaign is not None:
+        operator = "!=" if scope.campaign.startswith(NOT) else "="
+        conditions.append(f"campaign {operator} {binds.bound(scope.campaign.removeprefix(NOT))}")
+    sums = ", ".join(f"sum(s.{name}) as {name}" for name in _COUNTS)
+    return f"""
+        select {key} as key, phase, {sums} from stage_conversion_1d as s {where(conditions)}
+        group by key, phase having entered > 0"""  # noqa: S608  values are bound, names are ours
 
 
-def _binds(phases: list[str], since: datetime | None, until: datetime | None) -> dict[str, Any]:
-    return {
-        "none": NONE_SAID,
-        "phases": phases,
-        "since": since,
-        "until": until,
-        "since_day": None if since is None else utc(since).date().isoformat(),
-        "until_day": None if until is None else utc(until).date().isoformat(),
-    }
+def _worked_out(by: By, phases: Sequence[str], scope: Scope, binds: Binds) -> str:
+    """From the journeys themselves."""
+    order = binds.bound(list(phases))
+    return f"""
+        select key, phase, count() as entered, countIf(went_on) as forward, countIf(went_back) as back,
+               countIf(not went_on and ended) as lost, countIf(not went_on and not ended) as open,
+               countIf(converted_at is not null) as converted
+        from (
+            select {_key(by, scope, binds)} as key, phase, converted_at, closed or drop_off_at is not null as ended,
+                   indexOf({order}, phase) as rank, arraySlice(phases, indexOf(phases, phase) + 1) as after,
+                   arrayExists(later -> indexOf({order}, later) > rank, after) as went_on,
+                   arrayExists(later -> indexOf({order}, later) < rank, after) as went_back
+            from journeys array join arrayDistinct(phases) as phase
+            {_chosen(scope, binds)}
+        )
+        group by key, phase"""  # noqa: S608  values are bound, names are ours
+
+
+def _key(by: By, scope: Scope, binds: Binds) -> str:
+    if by in _STEP:
+        day = f"toDate(started_at, {binds.bound(scope.timezone)})"
+        return day if by == "day" else f"toMonday({day})"
+    if by == "channel":
+        return "channels[1]"
+    column = "campaign_first" if by == "campaign" else "persona"
+    return f"if({column} = '', {binds.bound(NONE_SAID)}, {column})"
+
+
+def _chosen(scope: Scope, binds: Binds) -> str:
+    return where(scope.period("started_at", "started_on", binds), scope.of_journeys(binds))
+
+
+def _in_order(found: pd.DataFrame, by: By, phases: Sequence[str], scope: Scope) -> pd.DataFrame:
+    """A row per value of `by` and phase, with its rate; days and weeks without journeys as well."""
+    counts = {(row[0], row[1]): row[2:] for row in found.itertuples(index=False, name=None)}
+    place = {phase: n for n, phase in enumerate(phases)}
+    largest: dict[Any, int] = {}
+    if by in _STEP:
+        for bucket in _buckets(by, [key for key, _ in counts], scope):
+            for phase in phases:
+                counts.setdefault((bucket, phase), (0,) * len(_COUNTS))
+    else:
+        for (key, _), (entered, *_) in counts.items():
+            largest[key] = max(entered, largest.get(key, 0))
+
+    def order(row: tuple[Any, str]) -> tuple[Any, ...]:
+        key, phase = row
+        return -largest.get(key, 0), key, place.get(phase, len(place)), phase
+
+    rows = [(*row, *_rated(*counts[row])) for row in sorted(counts, key=order)]
+    return pd.DataFrame(rows, columns=[by, *_COLUMNS]).astype(
+        {by: "object" if by in _STEP else "str", **_COLUMNS}
+    )
+
+
+def _rated(entered: int, forward: int, back: int, lost: int, open: int, converted: int) -> tuple[Any, ...]:
+    decided = forward + lost
+    rate = forward / decided if decided else None
+    return entered, forward, back, lost, open, decided, rate, *wilson(forward, decided), converted
+
+
+def _buckets(by: By, found: Sequence[date], scope: Scope) -> Iterator[date]:
+    """All days or weeks of the period; where it has no bound, from the first or to the last that was found."""
+    if not found and (scope.since is None or scope.until is None):
+        return
+    first = min(found) if scope.since is None else scope.since.astimezone(scope.zone).date()
+    last = max(found) if scope.until is None else (scope.until.astimezone(scope.zone) - _INSTANT).date()
+    if by == "week":
+        first -= timedelta(days=first.weekday())
+    step = _STEP[by]
+    if (last - first) // step >= MOST_BUCKETS:
+        raise QuestionError(
+            f"from {first} to {last} there are more than {MOST_BUCKETS:,} {by}s",
+            remedy="Ask for a shorter period, or by campaign, channel or persona.",
+        )
+    while first <= last:
+        yield first
+        first += step
+
+
+_VISITS = """
+    select {key} as key, journey_id,
+           arrayFilter((place, phase, before) -> phase != before, arrayEnumerate(phases), phases,
+                       arrayPushFront(arrayPopBack(phases), '')) as begins,
+           arrayMap(place -> phases[place], begins) as visited,
+           arrayMap(place -> toUnixTimestamp64Milli(ats[place]), begins) as begun,
+           if(closed or drop_off_at is not null, '(lost)', '(open)') as ends
+    from journeys {chosen}"""
+
+
+def _lengths(by: By, scope: Scope, binds: Binds) -> str:
+    """How long the visits of each value of `by` and phase were that have ended."""
+    visits = _VISITS.format(key=_key(by, scope, binds), chosen=_chosen(scope, binds))
+    return f"""
+        select key, phase, quantilesExactInclusive(0.5, 0.1, 0.9)((next - begin) / 1000) as s
+        from (select key, arrayPopBack(visited) as phases, arrayPopBack(begun) as begins, arrayPopFront(begun) as nexts
+              from ({visits}))
+        array join phases as phase, begins as begin, nexts as next
+        group by key, phase"""  # noqa: S608  values are bound, names are ours
+
+
+def _moves(by: By, scope: Scope, binds: Binds) -> str:
+    """Where journeys came from into each phase, and where they went to."""
+    visits = _VISITS.format(key=_key(by, scope, binds), chosen=_chosen(scope, binds))
+    return f"""
+        select phase, to, count() as visits, uniqExact(journey_id) as journeys
+        from (select journey_id, arrayPushFront(visited, '(start)') as phases, arrayPushBack(visited, ends) as tos
+              from ({visits}))
+        array join phases as phase, tos as to
+        group by phase, to"""  # noqa: S608  values are bound, names are ours
+
+
+def _with_visits(
+    connection: Engine, frame: pd.DataFrame, by: By, phases: Sequence[str], scope: Scope
+) -> tuple[pd.DataFrame, Mapping[str, Any], list[str]]:
+    """The rows with the lengths of their visits, the part `moves`, and what was asked for them."""
+    binds = Binds()
+    lengths = ask(connection, text(_lengths(by, scope, binds)), binds)
+    of = {(key, phase): s for key, phase, s in lengths.itertuples(index=False, name=None)}
+    rows = [of.get(key, (None,) * len(_TIMES)) for key in zip(frame[by], frame["phase"], strict=True)]
+    frame = frame.join(pd.DataFrame(rows, columns=list(_TIMES), index=frame.index, dtype="float64"))
+    binds = Binds()
+    moves = ask(connection, text(_moves(by, scope, binds)), binds)
+    place = {phase: n for n, phase in enumerate(("(start)", *phases, "(lost)", "(open)"))}
+    in_order = moves.sort_values(["phase", "to"], key=lambda names: names.map(place), ignore_index=True)
+    return frame, {"moves": pd.DataFrame(in_order)}, [lengths.sql(), moves.sql()]

@@ -12,7 +12,7 @@ from desireline.render import Format, as_json, records, show, show_record
 
 def add_to(app: typer.Typer) -> None:
     """Every question is a command of its own."""
-    for command in (funnel, conversion, drop_offs, pain_points, customer, journey_map, summary):
+    for command in (funnel, drop_offs, pain_points, customer, journey_map, summary):
         name = {"journey_map": "map"}.get(command.__name__, command.__name__.replace("_", "-"))
         app.command(name, rich_help_panel="Questions")(command)
 
@@ -52,26 +52,6 @@ def funnel(
             exclude=exclude or (),
         )
         show(answer, format)
-
-
-def conversion(
-    by: Annotated[
-        str, typer.Option(help="One line per `day`, or per `campaign`, `channel`, `persona`.")
-    ] = "day",
-    since: Since = None,
-    until: Until = None,
-    data: Data = None,
-    format: Formatted = Format.table,
-) -> None:
-    """How many journeys entered each phase and went on to the next."""
-    from warehouse import conversion as conversions
-
-    with asking(settings(), data) as connection:
-        model = model_of(connection, settings())
-        show(
-            conversions.conversion(connection, by=by, since=since, until=until, phases=list(model.phases)),
-            format,
-        )
 
 
 def drop_offs(

@@ -71,13 +71,14 @@ def journey(
     campaign: str | None = None,
     drop_off: bool = False,
     converted: bool = False,
+    closed: bool = False,
     deleted: bool = False,
 ) -> JourneyRow:
     return JourneyRow(
         id, START, version, deleted, phases=phases, campaign_first=campaign,
         current_phase=phases[-1] if phases else "",
         drop_off_at=START + 9 if drop_off else None, drop_off_phase=phases[-1] if drop_off else None,
-        converted_at=START if converted else None,
+        converted_at=START if converted else None, closed=closed,
     )  # fmt: skip
 
 
@@ -142,18 +143,18 @@ def recount(connected: Client, table: str) -> Counter:
             found[(*key, "severity_milli")] += round(severity * 1000)
     else:
         columns = (
-            "toUnixTimestamp(started_on), campaign_first, phases, drop_off_phase, converted_at is not null"
+            "toUnixTimestamp(started_on), campaign_first, phases, closed or drop_off_at is not null,"
+            " converted_at is not null"
         )
-        for day, campaign, phases, lost_in, converted in rows(columns, "journeys"):
+        for day, campaign, phases, ended, converted in rows(columns, "journeys"):
             ranks = [PHASES.index(phase) for phase in phases]
             for phase in set(phases):
                 here = PHASES.index(phase)
                 after = ranks[ranks.index(here) + 1 :]
-                forward, lost = any(rank > here for rank in after), lost_in == phase
+                forward = any(rank > here for rank in after)
                 counted = {
                     "entered": 1, "forward": forward, "back": any(rank < here for rank in after),
-                    "lost": lost, "open": phases[-1] == phase and not forward and not lost,
-                    "converted": converted,
+                    "lost": ended and not forward, "open": not ended and not forward, "converted": converted,
                 }  # fmt: skip
                 for measure, count in counted.items():
                     found[(day, campaign, phase, measure)] += count
@@ -268,7 +269,7 @@ def random_facts(rng: random.Random) -> Facts:
         facts.journeys.append(
             journey(
                 id, version, phases, campaign=of.choice((None, "spring")), drop_off=of.random() < 0.4,
-                converted=of.random() < 0.4, deleted=of.random() < 0.2,
+                converted=of.random() < 0.4, closed=of.random() < 0.2, deleted=of.random() < 0.2,
             )
         )  # fmt: skip
     return facts

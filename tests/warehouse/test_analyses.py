@@ -1,8 +1,6 @@
 """Each analysis on rows small enough to count by hand; and the two ways to one answer agree."""
 
-# ruff: noqa: E501  a case is a line
-
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -36,10 +34,8 @@ from warehouse import (
     status,
     summary,
 )
-from warehouse.aggregates import Aggregates
 from warehouse.answer import QuestionError, ask
 from warehouse.statistics import wilson
-from warehouse.writer import Writer
 
 PHASES = default_model().phases
 DAY_MS = 86_400_000
@@ -57,135 +53,6 @@ def rows(answer: pd.DataFrame, *names: str) -> list[tuple[Any, ...]]:
     return [
         tuple(None if value != value else value for value in row) for row in chosen.itertuples(index=False)
     ]
-
-
-def journey(customer: str, at: int, phases: str, **fields: Any) -> dict[str, Any]:
-    """A journey that walks through phases, given by their first letters, a minute each."""
-    names = [next(name for name in PHASES if name.startswith(letter)) for letter in phases]
-    ats = [at + n * MINUTE_MS for n in range(len(names))]
-    return {
-        "started_on": moment(at).date(), "id": f"{customer}{at}", "started_at": moment(at), "version": 1,
-        "journey_id": f"j-{customer}{at}", "customer_id": customer, "ended_at": moment(ats[-1]),
-        "ats": [moment(one) for one in ats], "types": ["view"] * len(ats), "channels": ["web"] * len(ats),
-        "touchpoint_ids": [f"{customer}{one}" for one in ats], "phases": names, "current_phase": names[-1],
-        "campaign_first": "", "persona": "", "drop_off_at": None, "drop_off_phase": "", "converted_at": None,
-        **fields,
-    }  # fmt: skip
-
-
-def lost_in(phase: str) -> dict[str, Any]:
-    return {"drop_off_at": moment(EPOCH_MS + DAY_MS), "drop_off_phase": phase}
-
-
-# the rule                                         the journey's way   entered phase → forward, back, lost, open
-WAYS = {
-    "who is in a phase is open":                  ("A", {}, {"Awareness": (0, 0, 0, 1)}),
-    "who fell silent is lost":                    ("A", lost_in("Awareness"), {"Awareness": (0, 0, 1, 0)}),
-    "who went on is forward":                     ("AC", {}, {"Awareness": (1, 0, 0, 0), "Consideration": (0, 0, 0, 1)}),
-    "whoever skips a phase went on, too":         ("AP", {}, {"Awareness": (1, 0, 0, 0), "Purchase": (0, 0, 0, 1)}),
-    "who went back is no longer open where they came from": ("ACA", {}, {"Awareness": (1, 0, 0, 0), "Consideration": (0, 1, 0, 0)}),
-    "lost is lost in the phase of the silence":   ("AC", lost_in("Consideration"), {"Awareness": (1, 0, 0, 0), "Consideration": (0, 0, 1, 0)}),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("way", "fields", "expected"), WAYS.values(), ids=WAYS.keys())
-def test_conversion_of_one_journey(
-    asked: Engine, emptied: Client, way: str, fields: dict[str, Any], expected: dict[str, tuple[int, ...]]
-) -> None:
-    insert(emptied, "journey_rows", [journey("ann", EPOCH_MS, way, **fields)])
-    answer = conversion.conversion(asked, by="persona")
-    assert {row[0]: row[1:] for row in rows(answer, "phase", "forward", "back", "lost", "open")} == expected
-    assert answer["entered"].to_list() == [1] * len(expected)
-
-
-def some_journeys() -> list[dict[str, Any]]:
-    ways = ["A", "AC", "ACP", "ACA", "CP", "P", "AR", "ACPRA"]
-    return [
-        journey(
-            f"c{n}",
-            EPOCH_MS + (n % 3) * DAY_MS + n * MINUTE_MS,
-            way,
-            campaign_first=("", "spring")[n % 2],
-            **(lost_in(journey("x", 0, way)["current_phase"]) if n % 4 == 3 else {}),
-            **({"converted_at": moment(EPOCH_MS)} if "P" in way else {}),
-        )
-        for n, way in enumerate(ways * 3)
-    ]
-
-
-@pytest.mark.parametrize("by", ["day", "campaign"])
-def test_conversion_from_the_stored_days_is_that_of_the_journeys(
-    asked: Engine, emptied: Client, by: str
-) -> None:
-    insert(emptied, "journey_rows", some_journeys())
-    Aggregates(emptied, Writer(emptied), PHASES).recompute(0, EPOCH_MS + 100 * DAY_MS)
-    stored = conversion.conversion(asked, by=by)
-    # a bound within a day cannot be answered from whole days
-    counted = conversion.conversion(asked, by=by, since=moment(EPOCH_MS - 1))
-    assert "stage_conversion_1d" in stored.sql()
-    assert "stage_conversion_1d" not in counted.sql()
-    pd.testing.assert_frame_equal(pd.DataFrame(stored), pd.DataFrame(counted))
-
-
-def test_conversion_adds_up_over_days_and_campaigns(asked: Engine, emptied: Client) -> None:
-    insert(emptied, "journey_rows", some_journeys())
-    Aggregates(emptied, Writer(emptied), PHASES).recompute(0, EPOCH_MS + 100 * DAY_MS)
-    totals = [
-        conversion.conversion(asked, by=by).groupby("phase")[["entered", "forward", "lost", "open"]].sum()
-        for by in conversion.BY
-    ]
-    assert all(total.equals(totals[0]) for total in totals)
-
-
-def test_conversion_rates_are_of_those_who_are_decided(asked: Engine, emptied: Client) -> None:
-    ways = [("AC", {}), ("AC", {}), ("A", {}), ("A", lost_in("Awareness"))]
-    insert(
-        emptied,
-        "journey_rows",
-        [journey(f"c{n}", EPOCH_MS, way, **fields) for n, (way, fields) in enumerate(ways)],
-    )
-    answer = conversion.conversion(asked, by="channel")
-    [awareness] = rows(answer[answer["phase"] == "Awareness"], "entered", "open", "forward_rate", "lo", "hi")
-    assert awareness == (4, 1, pytest.approx(2 / 3), *wilson(2, 3))
-    [nobody] = rows(answer[answer["phase"] == "Consideration"], "forward_rate", "lo", "hi")
-    assert nobody == (None, 0.0, 1.0)
-
-
-def test_conversion_of_a_range_holds_its_first_instant_and_not_its_last(
-    asked: Engine, emptied: Client
-) -> None:
-    insert(emptied, "journey_rows", [journey(f"c{n}", EPOCH_MS + n, "A") for n in range(3)])
-    berlin = timezone(timedelta(hours=1))
-    answer = conversion.conversion(
-        asked, since=moment(EPOCH_MS + 1).astimezone(berlin), until=moment(EPOCH_MS + 2)
-    )
-    assert rows(answer, "day", "entered") == [(date(2026, 1, 1), 1)]
-
-
-def test_conversion_by_day_takes_days_of_any_zone_that_begin_at_midnight_utc(
-    asked: Engine, emptied: Client
-) -> None:
-    insert(emptied, "journey_rows", [journey(f"c{n}", EPOCH_MS + n * DAY_MS, "A") for n in range(3)])
-    Aggregates(emptied, Writer(emptied), PHASES).recompute(0, EPOCH_MS + 100 * DAY_MS)
-    berlin = timezone(timedelta(hours=1))
-    bounds = [moment(EPOCH_MS + n * DAY_MS).astimezone(berlin) for n in (1, 2)]
-    assert rows(conversion.conversion(asked, since=bounds[0], until=bounds[1]), "day") == [
-        (date(2026, 1, 2),)
-    ]
-
-
-def test_phases_stand_in_the_order_of_the_journey_model(asked: Engine, emptied: Client) -> None:
-    insert(emptied, "journey_rows", [journey("ann", EPOCH_MS, "RACP")])
-    assert conversion.conversion(asked, by="channel")["phase"].to_list() == list(PHASES[:4])
-    # in another model Retention comes first, so leaving it is no way back
-    other = ("Retention", *(phase for phase in PHASES if phase != "Retention"))
-    answer = conversion.conversion(asked, by="channel", phases=other)
-    assert rows(answer, "phase", "back")[0] == ("Retention", 0)
-
-
-def test_what_conversion_cannot_be_by_is_said(asked: Engine) -> None:
-    with pytest.raises(QuestionError, match="campaign"):
-        conversion.conversion(asked, by="campagne")
 
 
 def test_drop_offs_by_where_and_after_what(asked: Engine, emptied: Client) -> None:

@@ -58,7 +58,7 @@ BREAKS = {
         "insert into attempts_1m_rows select * replace(version + 1 as version, abandoned + 1 as recovered)"
         " from attempts_1m_rows",
     ),
-    "each day of conversion stands once, and no more pass a phase than enter it": (
+    "each day of conversion stands once, and who enters a phase goes on, is lost or open": (
         "insert into stage_conversion_1d_rows select * replace(version + 1 as version,"
         " entered + 1 as forward) from stage_conversion_1d_rows",
     ),

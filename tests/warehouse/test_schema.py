@@ -8,10 +8,12 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from sqlalchemy import Engine, select
 
+from models.journey_model import template
 from tests.warehouse.stories import EPOCH_MS, MINUTE_MS, Told, empty, insert, load, moment
 from warehouse import connect, ddl, schema, views
 from warehouse.connection import WarehouseUrlError, client
 from warehouse.embedded import EmbeddedWarehouse
+from warehouse.journey_models import register_first
 from warehouse.judged_tables import judged_tables
 from warehouse.migrations import MIGRATIONS, migrate
 
@@ -208,8 +210,8 @@ def test_a_warehouse_of_before_there_were_several_models_keeps_its_rows_as_those
                 connection.command(f"alter table {table.name} drop constraint one_model, drop column model")
             connection.command("drop table journey_models")
             insert(connection, "identity_rows", [{"identifier": "user_id:ann", "version": 1}])
-            connection.command("alter table migrations delete where number = 6 settings mutations_sync = 2")
-            assert migrate(fresh.url) == [6]
+            connection.command("alter table migrations delete where number >= 6 settings mutations_sync = 2")
+            assert migrate(fresh.url) == [6, 7]
             assert connection.query("select identifier, model from identity_rows").result_rows == [
                 ("user_id:ann", 1)
             ]
@@ -285,3 +287,22 @@ def test_a_url_may_hold_user_and_password_with_any_sign() -> None:
     engine = connect("https://an%40a:p%2Fw%3A@example.com/journeys")
     assert (engine.url.username, engine.url.password, engine.url.port) == ("an@a", "p/w:", 8443)
     assert engine.url.database == "journeys"
+
+
+def test_days_of_conversion_of_before_are_counted_again() -> None:
+    with EmbeddedWarehouse() as old:
+        migrate(old.url)
+        with client(old.url) as connection:
+            register_first(connection, template("default"), where="default.yaml")
+            on = moment(EPOCH_MS).date()
+            phases = ["Consideration", "Awareness"]
+            insert(
+                connection, "journey_rows", [{"started_on": on, "id": "t1", "version": 1, "phases": phases}]
+            )
+            # went back, and was in neither count
+            days = [{"day": on, "phase": phase, "entered": 1, "version": 1} for phase in phases]
+            insert(connection, "stage_conversion_1d_rows", days)
+            connection.command("alter table migrations delete where number = 7 settings mutations_sync = 2")
+            assert migrate(old.url) == [7]
+            asked = "select phase, entered, back, open from stage_conversion_1d order by phase"
+            assert connection.query(asked).result_rows == [("Awareness", 1, 0, 1), ("Consideration", 1, 1, 1)]

@@ -52,6 +52,20 @@ def _0005_archive_of_elements(connection: Client) -> None:
         )
 
 
+def _0008_who_enters_a_phase_goes_on_is_lost_or_open(connection: Client) -> None:
+    """The days of conversion are counted again from the journeys. A warehouse that no worker has told its
+    journey model yet does not know the order of its phases: there `desireline rebuild` does it.
+    """
+    from warehouse.aggregates import STAGE_CONVERSION_1D, Aggregates
+    from warehouse.journey_models import current
+    from warehouse.writer import Writer
+
+    _tables_and_views(connection)
+    if (known := current(connection)) is not None:
+        connection.database = DATABASE
+        Aggregates(connection, Writer(connection), known.model.phases).recount(STAGE_CONVERSION_1D)
+
+
 MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
     (1, "tables and views", _tables_and_views),
     (2, "read-only role", _0002_read_only_user),
@@ -60,6 +74,7 @@ MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
     (5, "archive of elements", _0005_archive_of_elements),
     (6, "rows know their journey model", _tables_and_views),
     (7, "saved cohorts", _tables_and_views),
+    (8, "who enters a phase goes on, is lost or open", _0008_who_enters_a_phase_goes_on_is_lost_or_open),
 )
 
 
