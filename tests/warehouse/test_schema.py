@@ -211,7 +211,7 @@ def test_a_warehouse_of_before_there_were_several_models_keeps_its_rows_as_those
             connection.command("drop table journey_models")
             insert(connection, "identity_rows", [{"identifier": "user_id:ann", "version": 1}])
             connection.command("alter table migrations delete where number >= 6 settings mutations_sync = 2")
-            assert migrate(fresh.url) == [6, 7]
+            assert migrate(fresh.url) == [number for number, _, _ in MIGRATIONS if number >= 6]
             assert connection.query("select identifier, model from identity_rows").result_rows == [
                 ("user_id:ann", 1)
             ]
