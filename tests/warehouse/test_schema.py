@@ -302,7 +302,7 @@ def test_days_of_conversion_of_before_are_counted_again() -> None:
             # went back, and was in neither count
             days = [{"day": on, "phase": phase, "entered": 1, "version": 1} for phase in phases]
             insert(connection, "stage_conversion_1d_rows", days)
-            connection.command("alter table migrations delete where number = 7 settings mutations_sync = 2")
-            assert migrate(old.url) == [7]
+            connection.command("alter table migrations delete where number = 8 settings mutations_sync = 2")
+            assert migrate(old.url) == [8]
             asked = "select phase, entered, back, open from stage_conversion_1d order by phase"
             assert connection.query(asked).result_rows == [("Awareness", 1, 0, 1), ("Consideration", 1, 1, 1)]
