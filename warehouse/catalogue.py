@@ -11,6 +11,7 @@ from warehouse.answer import QuestionError
 _PLACES = {
     "alerts": "warehouse.alerts:alerts",
     "conversion": "warehouse.conversion:conversion",
+    "attribution": "warehouse.attribution:attribution",
 }
 
 
