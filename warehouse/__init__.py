@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "alerts",
     "attribution",
+    "cohorts",
     "connect",
     "conversion",
     "customers",
@@ -20,10 +21,13 @@ __all__ = [
     "identities",
     "identity_report",
     "journey_map",
+    "life_cycle",
     "pain_points",
     "rejected",
+    "retention",
     "saved_query",
     "status",
+    "stickiness",
     "summary",
 ]
 

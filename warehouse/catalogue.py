@@ -9,6 +9,9 @@ from warehouse.analysis import Analysis
 from warehouse.answer import QuestionError
 
 _PLACES = {
+    "retention": "warehouse.retention:retention",
+    "life-cycle": "warehouse.life_cycle:life_cycle",
+    "stickiness": "warehouse.stickiness:stickiness",
     "alerts": "warehouse.alerts:alerts",
     "conversion": "warehouse.conversion:conversion",
     "attribution": "warehouse.attribution:attribution",

@@ -32,7 +32,8 @@ import msgspec
 from msgspec import Meta
 
 from warehouse.answer import QuestionError, check_range
-from warehouse.steps import Step, parse
+from warehouse.doings import doing
+from warehouse.steps import Step
 
 MOST_CUSTOMERS = 10_000
 _DEEPEST = 20
@@ -71,7 +72,7 @@ class Did(Period, frozen=True, rename={"step": "did", "since": "from", "until": 
     @property
     def taken(self) -> Step:
         """The step, read."""
-        return parse(self.step)
+        return doing(self.step)
 
     @property
     def times(self) -> tuple[int, int | None]:
@@ -88,7 +89,7 @@ class DidNot(Period, frozen=True, rename={"step": "did_not", "since": "from", "u
     @property
     def taken(self) -> Step:
         """The step, read."""
-        return parse(self.step)
+        return doing(self.step)
 
 
 class FirstTouch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -45,6 +45,15 @@ def pages(filled: str) -> Iterator[str]:
 
 ASKED: dict[str, tuple[list[str], dict[str, object]]] = {
     # of each analysis one question: as it is typed, and as JSON
+    "retention": (
+        ["--start", "conversion", "--per", "month", "--unit", "week", "--periods", "2", "--rolling"],
+        {"start": "conversion", "per": "month", "unit": "week", "periods": 2, "rolling": True},
+    ),
+    "life-cycle": (
+        ["--per", "day", "--timezone", "Europe/Berlin"],
+        {"per": "day", "timezone": "Europe/Berlin"},
+    ),
+    "stickiness": (["--step", "*", "--per", "month"], {"step": "*", "per": "month"}),
     "alerts": (["--open-only"], {"open_only": True}),
 }
 

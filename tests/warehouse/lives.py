@@ -2,10 +2,15 @@
 around midnight and around the changes of clocks in several time zones.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import pandas as pd
 from clickhouse_connect.driver.client import Client
 
 from tests.warehouse.stories import EPOCH_MS, Told, empty, insert, load, moment
@@ -18,6 +23,14 @@ GAP_MS = 9 * DAY_MS
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "America/Havana", "Asia/Kolkata")
 TYPES = ("view", "view", "view", "cart", "buy", "chat")
 PHASES = ("Awareness", "Consideration", "Purchase")
+STEPS: dict[str, Callable[[Told], bool]] = {
+    "*": lambda t: True,
+    "buy": lambda t: t.type == "buy",
+    "view|cart": lambda t: t.type in ("view", "cart"),
+    "@Purchase": lambda t: t.fields["phase"] == "Purchase",
+    "chat[channel=chat]": lambda t: t.type == "chat" and t.fields["channel"] == "chat",
+    "*[queue=A]": lambda t: t.fields["queue"] == "A",
+}
 # of a day: midnights of the zones, the ms before, and some others
 _TIMES_MS = (
     0, 1, 4 * HOUR_MS, 5 * HOUR_MS - 1, 5 * HOUR_MS, 12 * HOUR_MS, 18 * HOUR_MS + HOUR_MS // 2,
@@ -33,7 +46,11 @@ class Journey:
     row: dict[str, Any]
 
 
-Lives = dict[str, list[Journey]]
+class Lives(dict[str, list[Journey]]):
+    """Customers and their journeys."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} lives"
 
 
 def made_up(loader: Client, *, seed: int, customers: int = 60) -> Lives:
@@ -61,7 +78,7 @@ def made_up(loader: Client, *, seed: int, customers: int = 60) -> Lives:
         [{"occurred_on": moment(one.at).date(), "id": one.id, "version": 2, "deleted": 1} for one in gone],
     )
     of = {one.id: one for one in told}
-    lives: Lives = {}
+    lives = Lives()
     for row in after:
         journey = Journey(
             [of[id] for id in row["touchpoint_ids"]], row | _outcome(row, random) | {"version": 3}
@@ -108,3 +125,32 @@ def _outcome(row: dict[str, Any], random: Random) -> dict[str, Any]:
 
 def _delete(loader: Client, table: str, rows: list[dict[str, Any]]) -> None:
     insert(loader, table, [{**row, "version": 2, "deleted": 1} for row in rows])
+
+
+FREQUENCIES = {"day": "D", "week": "W-SUN", "month": "M"}
+
+
+@cache
+def period_of(at: int, unit: str, zone: str) -> Any:
+    """The day, week or month, as pandas counts them, that an instant lies in by the clocks of a zone."""
+    return pd.Period(datetime.fromtimestamp(at / 1000, ZoneInfo(zone)).date(), FREQUENCIES[unit])
+
+
+@cache
+def ended(period: Any, zone: str, watermark: int) -> bool:
+    """Whether a period is over at the watermark: whether the next has begun."""
+    begins = (period + 1).start_time.tz_localize(zone, nonexistent="shift_forward", ambiguous=True)
+    return bool(begins <= pd.Timestamp(watermark, unit="ms", tz="UTC"))
+
+
+def text_of(period: Any) -> str:
+    """Its first day."""
+    return str(period.start_time.date())
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as plain mappings; what is not known is None."""
+    return [
+        {name: None if value != value else value for name, value in row.items()}
+        for row in frame.to_dict("records")
+    ]

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from tests.warehouse.lives import DAY_MS, FIRST_DAY, LAST_DAY, PHASES, Journey, Lives, made_up
+from tests.warehouse.lives import DAY_MS, FIRST_DAY, LAST_DAY, PHASES, STEPS, Journey, Lives, made_up
 from tests.warehouse.stories import EPOCH_MS, empty, insert, load, moment, set_watermark, story
 from warehouse import cohorts, connect
 from warehouse.answer import QuestionError, ask
@@ -41,6 +41,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "anything":                        ({"did": "*", "at_least": 3}, "ann"),
     "alternatives":                    ({"did": "buy|chat"}, "ann cid"),
     "a phase":                         ({"did": "@Awareness"}, "ann bob cid"),
+    "a step spelt out":                ({"did": {"types": ["buy"]}}, "ann"),
     "from its first instant on":       ({"did": "view", "from": "2026-01-03"}, "bob"),
     "before its last instant":         ({"did": "view", "to": "2026-01-03"}, "ann"),
     "a time with its offset":          ({"did": "view", "from": "2026-01-03T01:00+01:00"}, "bob"),
@@ -218,6 +219,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "nothing of a journey":                  ({"journey": {}}, "nothing is said", "converted"),
     "nobody listed":                         ({"customers": []}, "customers", "docs"),
     "a value without a currency":            ({"value_at_least": 3}, "currency", "docs"),
+    "a step that a funnel alone can have":   ({"did": {"types": ["view"], "within": "1d"}}, "only a step of a funnel", "within"),
     "a step that cannot be read":            ({"did": "view[channel"}, "view[channel", ""),
 }  # fmt: skip
 
@@ -256,17 +258,6 @@ def test_a_cohort_that_is_not_known_names_the_nearest(asked: Engine, people: Cli
     with pytest.raises(QuestionError) as raised:
         Scope.of(asked, {"cohort": "!loyal"})
     assert raised.value.remedy == 'Did you mean "loyals"?'
-
-
-STEPS: dict[str, Callable[[Any], bool]] = {
-    "*": lambda t: True,
-    "buy": lambda t: t.type == "buy",
-    "view|cart": lambda t: t.type in ("view", "cart"),
-    "@Purchase": lambda t: t.fields["phase"] == "Purchase",
-    "chat[channel=chat]": lambda t: t.type == "chat" and t.fields["channel"] == "chat",
-    "*[queue=A]": lambda t: t.fields["queue"] == "A",
-}
-FROM_MS, TO_MS = EPOCH_MS + FIRST_DAY * DAY_MS, EPOCH_MS + LAST_DAY * DAY_MS
 
 
 def belongs(life: list[Journey], definition: Any, watermark: int) -> bool:
