@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from dashboards import api
+from dashboards.cohort_routes import add_cohorts
 from dashboards.config import DashboardsConfig
 from dashboards.disconnects import EndWithClient
 from dashboards.pages import journey_map as page
@@ -37,6 +38,7 @@ def create_app(config: DashboardsConfig) -> FastAPI:
         title="desireline", description="Customer journeys across channels: every analysis as JSON."
     )
     api.add_routes(server, engine, config.model)
+    add_cohorts(server, engine, config.cohort_editing)
     server.add_middleware(EndWithClient, path="/api/")
 
     # one answer for all who look at the same map at the same time; who comes meanwhile waits for it, too

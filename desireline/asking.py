@@ -32,14 +32,15 @@ _AWAY = (
 
 
 @contextlib.contextmanager
-def asking(settings: Settings, data: Path | None = None) -> "Iterator[Engine]":
+def asking(settings: Settings, data: Path | None = None, *, writing: bool = False) -> "Iterator[Engine]":
     """A connection to the warehouse for the time of one question.
 
     `data` names a data folder: the running `up` is asked, else its warehouse is opened as a child for as long
     as the question takes. Without it `warehouse_reader_url` or `warehouse_url` is asked; if neither is set, a
     pipeline that runs on `data_dir` goes before the default URL. NoWarehouse says which one did not answer.
+    `writing`: as the user that may write.
     """
-    with reading_url(settings, data) as url, said_clearly(url):
+    with reading_url(settings, data, writing=writing) as url, said_clearly(url):
         from warehouse import connect
 
         engine = connect(url)
@@ -68,17 +69,20 @@ def said_clearly(url: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading_url(settings: Settings, data: Path | None = None) -> Iterator[str]:
-    """The URL of that warehouse, as a read-only user where there is one."""
+def reading_url(settings: Settings, data: Path | None = None, *, writing: bool = False) -> Iterator[str]:
+    """The URL of that warehouse, as a read-only user where there is one; `writing`: as the one that may write."""
     if data is None:
         running = None
         if settings.warehouse_url == Settings().warehouse_url and not settings.warehouse_reader_url:
             running = DataFolder(settings.data).alive()
-        yield running.urls.warehouse_reader if running else settings.reader_url
+        if running:
+            yield running.urls.warehouse if writing else running.urls.warehouse_reader
+        else:
+            yield settings.warehouse_url if writing else settings.reader_url
         return
     folder = DataFolder(data.expanduser().absolute())
     if running := folder.alive():
-        yield running.urls.warehouse_reader
+        yield running.urls.warehouse if writing else running.urls.warehouse_reader
         return
     if not folder.warehouse.is_dir():
         raise NoWarehouse(

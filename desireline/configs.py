@@ -85,13 +85,20 @@ def worker(settings: Settings) -> "WorkerConfig":
 
 def dashboards(settings: Settings) -> "DashboardsConfig":
     """What the pages are given. The journey model is the warehouse's current one, if it answers."""
-    from dashboards.config import DashboardsConfig
+    from dashboards.config import CohortEditing, DashboardsConfig
     from desireline.current_model import current_or_set
+    from ingest.write_keys import instance_of
 
+    editors = {name.strip() for name in settings.cohort_editors.split(",")}
+    keys = {key: instance for key, instance in settings.write_keys.items() if instance in editors}
+    editing = CohortEditing(
+        warehouse_url=settings.warehouse_url, author=lambda header: instance_of(header, None, keys)
+    )
     return DashboardsConfig(
         warehouse_url=settings.reader_url,
         model=current_or_set(settings),
         refresh_interval_ms=settings.refresh_interval_ms,
+        cohort_editing=editing if keys else None,
     )
 
 

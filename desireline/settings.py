@@ -142,6 +142,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         int, _says("how often a page asks again for its numbers, ms", ge=1_000, le=3_600_000)
     ] = 5_000
 
+    cohort_editors: Annotated[
+        str,
+        _says(
+            "source instances whose write key may save and delete cohorts over HTTP, commas between; empty: nobody,"
+            " but `up` without write_keys"
+        ),
+    ] = ""
+
     # what `up` starts
     broker_memory_limit_bytes: Annotated[
         _Size | None,

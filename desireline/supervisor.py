@@ -216,6 +216,7 @@ class Supervisor:
             replication_factor=1,
             write_keys=given.write_keys or {LOCAL_WRITE_KEY: LOCAL_WRITE_KEY},
             identity_editors=given.identity_editors or ("" if given.write_keys else LOCAL_WRITE_KEY),
+            cohort_editors=given.cohort_editors or ("" if given.write_keys else LOCAL_WRITE_KEY),
             stripe_secret=given.stripe_secret or ("" if beyond else LOCAL_STRIPE_SECRET),
             broker_rebalance_timeout_s=EMBEDDED_REBALANCE_TIMEOUT_S
             if given.broker_rebalance_timeout_s == default.broker_rebalance_timeout_s

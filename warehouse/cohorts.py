@@ -29,7 +29,8 @@ from warehouse.cohort_definition import (
     read,
 )
 from warehouse.cohort_members import members as members_of
-from warehouse.steps import check_names, parse
+from warehouse.doings import doing
+from warehouse.steps import check_names
 
 _NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 
@@ -71,6 +72,19 @@ def cohorts(connection: Engine) -> Answer:
     """All saved cohorts by name. Columns: name, author, saved_at, definition (JSON)."""
     c = views.cohorts.c
     return ask(connection, select(c.name, c.author, c.saved_at, c.definition).order_by(c.name))
+
+
+def described(connection: Engine, name: str) -> Answer:
+    """One cohort, in one row: name, author, saved_at, definition (JSON), customers (how many belong to it now).
+
+    QuestionError as `find`.
+    """
+    c = views.cohorts.c
+    question = select(c.name, c.author, c.saved_at, c.definition).where(c.name == name)
+    customers = size(connection, name)
+    found = ask(connection, question)
+    found["customers"] = customers
+    return found
 
 
 def save(connection: Engine, name: str, definition: Any, *, author: str) -> Cohort:
@@ -130,7 +144,7 @@ def _check(connection: Engine, condition: Condition) -> None:
         for name in (one.dropped_off_in, one.current_phase, one.furthest_phase)
         if name is not None
     }
-    check_names(connection, [*steps, *(parse({"phase": name}) for name in sorted(phases))])
+    check_names(connection, [*steps, *(doing({"phase": name}) for name in sorted(phases))])
     j = views.journeys.c
     for kind, column, wanted in (
         ("persona", j.persona, {one.persona for one in all_ if isinstance(one, Persona)}),

@@ -10,6 +10,7 @@ import typer
 from desireline import children
 from desireline.cli import (
     analyses,
+    cohort,
     feeding,
     identity,
     model,
@@ -42,6 +43,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(tables.app, name="warehouse")
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(identity.app, name="identity")
+app.add_typer(cohort.app, name="cohort")
 app.add_typer(model.app, name="model")
 
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = dict(commands())
 QUESTIONS = (
     "funnel", "conversion", "drop-offs", "pain-points", "customer", "alerts", "map", "summary",
-    "identity show", "identity report", "identity decisions",
+    "identity show", "identity report", "identity decisions", "cohort list", "cohort show", "cohort members",
 )  # fmt: skip
 
 
@@ -29,5 +29,5 @@ def test_the_reference_says_what_the_program_does() -> None:
 def test_every_question_can_be_answered_in_every_format_and_from_a_data_folder(name: str) -> None:
     options = {flag for option in COMMANDS[name].params for flag in option.opts}
     assert {"--format", "--data"} <= options
-    if name not in ("customer", "summary") and not name.startswith("identity"):
+    if name not in ("customer", "summary") and not name.startswith(("identity", "cohort")):
         assert {"--from", "--to"} <= options
