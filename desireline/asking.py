@@ -145,13 +145,14 @@ def _opened(settings: Settings, folder: DataFolder) -> Iterator[str]:
 
 def _await_ping(url: str, child: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + _START_PATIENCE_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, timeout=2).status_code == 200:
-                return
-        if child.poll() is not None:
-            break
-        time.sleep(0.05)
+    with httpx.Client(timeout=2) as http:  # httpx.get would read in all certificates each time
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                if http.get(url).status_code == 200:
+                    return
+            if child.poll() is not None:
+                break
+            time.sleep(0.05)
     raise NoWarehouse("the embedded warehouse does not start", remedy=f'"{log}" says why.')
 
 

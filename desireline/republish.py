@@ -63,6 +63,7 @@ class Republisher:
     def __init__(self, settings: Settings) -> None:
         self.folder = DataFolder(settings.data)
         self.client = client(settings.warehouse_url)
+        self._http = httpx.Client(timeout=5)
         self._settings = settings
         self._collector = configs.collector(settings)
         self._model = self._collector.model
@@ -240,7 +241,7 @@ class Republisher:
     def _load_lags(self) -> bool:
         """Whether a live touchpoint would wait for what was put back to be loaded, or no worker answers."""
         try:
-            said = httpx.get(f"http://127.0.0.1:{self._settings.worker_port}/metrics", timeout=5).text
+            said = self._http.get(f"http://127.0.0.1:{self._settings.worker_port}/metrics").text
         except httpx.TransportError:
             return True
         waited = re.search(r"^desireline_load_waiting_seconds (\S+)", said, re.MULTILINE)

@@ -97,6 +97,9 @@ class Supervisor:
         self._broker_baseline_bytes = 0
         self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._held = contextlib.ExitStack()
+        # one for all questions: httpx.get would read in all certificates each time, 20 ms of a core
+        self._http = httpx.Client(timeout=2, limits=httpx.Limits(max_keepalive_connections=0))
+        self._held.enter_context(self._http)
         self.failure: str | None = None
         self.settings = settings
         self._model: RegisteredModel
@@ -240,13 +243,22 @@ class Supervisor:
         ready = self.settings
         for part in (
             Part("broker", "broker", ready=lambda: reachable(ready.broker_port)),
-            Part("warehouse", "warehouse", "serve", ready=_answers(ready.warehouse_port, "/ping")),
-            Part("dashboards", "dashboards", ready=_answers(ready.dashboards_port, "/healthz")),
-            Part("collector", "collector", ready=_answers(ready.collector_port, "/healthz")),
-            Part("worker", "worker", ready=_answers(ready.worker_port, "/readyz")),
+            Part("warehouse", "warehouse", "serve", ready=self._answers(ready.warehouse_port, "/ping")),
+            Part("dashboards", "dashboards", ready=self._answers(ready.dashboards_port, "/healthz")),
+            Part("collector", "collector", ready=self._answers(ready.collector_port, "/healthz")),
+            Part("worker", "worker", ready=self._answers(ready.worker_port, "/readyz")),
             Part("republisher", "republish"),
         ):
             self._parts[part.name] = part
+
+    def _answers(self, port: int, path: str) -> Callable[[], bool]:
+        def ready() -> bool:
+            try:
+                return self._http.get(f"http://{LOCAL}:{port}{path}").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        return ready
 
     def _migrate(self) -> None:
         from warehouse.migrations import migrate
@@ -408,7 +420,7 @@ class Supervisor:
         server, _, database = self.settings.warehouse_url.rpartition("/")
         try:  # not by the client, which is patient: a warehouse that hangs must not hold up the watch
             asked = {"database": database, "query": CURRENT_FINGERPRINT}
-            answer = httpx.get(server, params=asked, timeout=2)
+            answer = self._http.get(server, params=asked)
             if answer.status_code != 200 or answer.text.strip() in ("", before.fingerprint):
                 return
             with warehouse_errors("journey_models"), contextlib.closing(self._warehouse_client()) as client:
@@ -500,16 +512,6 @@ class Supervisor:
             if path.stat().st_size > _LOG_LIMIT_BYTES:
                 shutil.copyfile(path, path.with_suffix(".log.1"))
                 os.truncate(path, 0)  # children append, so they go on at the new end
-
-
-def _answers(port: int, path: str) -> Callable[[], bool]:
-    def ready() -> bool:
-        try:
-            return httpx.get(f"http://{LOCAL}:{port}{path}", timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    return ready
 
 
 def _created_at(pid: int) -> float:

@@ -16,6 +16,7 @@ import httpx
 
 from models.errors import DesirelineError
 from tests.converge.happenings import Happenings
+from tests.desireline.ups import HTTP
 
 EVERY_S = 1.0
 JOURNEY_ARRAYS = ("ats", "types", "channels", "phases", "weights", "transaction_ids")
@@ -137,9 +138,7 @@ class Looker(threading.Thread):
 
     def ask(self, sql: str) -> int:
         """The number that the warehouse answers."""
-        answer = httpx.post(
-            self.url, params=self._parameters, content=f"{sql} format JSONCompact", timeout=30
-        )
+        answer = HTTP.post(self.url, params=self._parameters, content=f"{sql} format JSONCompact", timeout=30)
         if answer.status_code != 200:
             raise NoAnswer(f"{answer.text[:1000]} to {sql}")
         return int(answer.json()["data"][0][0])

@@ -26,7 +26,7 @@ from tests.converge.happenings import Happenings, Outcome
 from tests.converge.looking import Looker, agree
 from tests.converge.publishing import deliver
 from tests.converge.traffic import END, Traffic, record
-from tests.desireline.ups import Up, desireline, until
+from tests.desireline.ups import HTTP, Up, desireline, until
 from tests.standing import differences, judged, watermark_differences
 from warehouse.connection import client
 
@@ -89,7 +89,7 @@ class Pipeline:
         for again in range(600):
             try:
                 running = self.up.running
-                answer = httpx.post(
+                answer = HTTP.post(
                     f"{running.urls.collector}/v1/touchpoints",
                     content=body,
                     headers={

@@ -17,6 +17,8 @@ import psutil
 from desireline.running import DataFolder, Running
 
 START_WITHIN_S = 90.0
+# not httpx.post, which reads in all certificates each time: asked again and again, it would take a core
+HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def until(condition: Callable[[], object], *, within_s: float, what: str) -> None:
@@ -95,7 +97,7 @@ class Up:
              "timestamp": (begin + timedelta(minutes=minute)).isoformat()}
             for minute, name in enumerate(names)
         ]  # fmt: skip
-        answer = httpx.post(
+        answer = HTTP.post(
             f"{self.running.urls.collector}/v1/batch",
             json={"writeKey": self.running.write_key, "batch": batch},
             timeout=10,
@@ -114,7 +116,7 @@ class Up:
     def ask(self, sql: str) -> list[Any]:
         """The first column of the warehouse's answer."""
         server, _, database = self.running.urls.warehouse_reader.rpartition("/")
-        answer = httpx.post(
+        answer = HTTP.post(
             server, params={"database": database}, content=f"{sql} format JSONCompact", timeout=10
         )
         assert answer.status_code == 200, answer.text
