@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ingest.config import CollectorConfig
     from streams.config import WorkerConfig
 
+_STARTING_S = 30.0  # the pages are read in while the warehouse opens
+
 
 def journey_model(settings: Settings) -> JourneyModel:
     """The journey model that is in force: of a file, or one that we ship. JourneyModelError: file and line."""
@@ -84,7 +86,7 @@ def worker(settings: Settings) -> "WorkerConfig":
 
 
 def dashboards(settings: Settings) -> "DashboardsConfig":
-    """What the pages are given. The journey model is the warehouse's current one, if it answers."""
+    """What the pages are given. The journey model is the warehouse's current one, if it answers soon."""
     from dashboards.config import CohortEditing, DashboardsConfig
     from desireline.current_model import current_or_set
     from ingest.write_keys import instance_of
@@ -96,7 +98,7 @@ def dashboards(settings: Settings) -> "DashboardsConfig":
     )
     return DashboardsConfig(
         warehouse_url=settings.reader_url,
-        model=current_or_set(settings),
+        model=current_or_set(settings, patience_s=_STARTING_S),
         refresh_interval_ms=settings.refresh_interval_ms,
         cohort_editing=editing if keys else None,
     )

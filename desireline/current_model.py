@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TRY_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.1
 _SAY_EVERY_S = 30.0
 
 
@@ -52,18 +53,28 @@ def await_current(settings: Settings) -> "RegisteredModel | None":
     return known
 
 
-def current_or_set(settings: Settings) -> JourneyModel:
-    """The current model, or the one that is set if the warehouse knows none or does not answer."""
+def current_or_set(settings: Settings, *, patience_s: float = 0) -> JourneyModel:
+    """The current model, or the one that is set if the warehouse knows none or does not answer.
+
+    `patience_s`: how long a warehouse that is being started is waited for.
+    """
     from warehouse.connection import client
     from warehouse.journey_models import current
-    from warehouse.writer import WarehouseError, warehouse_errors
+    from warehouse.writer import WarehouseAway, WarehouseError, warehouse_errors
 
-    try:
-        with warehouse_errors("journey_models"), client(settings.reader_url) as connected:
-            known = current(connected)
-    except WarehouseError:
-        known = None
-    return known.model if known else configs.journey_model(settings)
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            with warehouse_errors("journey_models"), client(settings.reader_url) as connected:
+                known = current(connected)
+        except WarehouseAway:
+            if time.monotonic() < deadline:
+                time.sleep(_LOOK_EVERY_S)
+                continue
+            known = None
+        except WarehouseError:
+            known = None
+        return known.model if known else configs.journey_model(settings)
 
 
 def model_of(connection: "Engine", settings: Settings) -> JourneyModel:

@@ -145,10 +145,11 @@ class Supervisor:
             self._define_parts()
             if not self.folder.confirmed_file.exists():
                 self.folder.write_confirmed(0)
-            self._spawn("broker")
             self._spawn("warehouse")
+            self._spawn("broker")
+            self._spawn("dashboards")  # takes longest to be read in, and waits for the warehouse by itself
+            self._read_in()
             self._await("warehouse")
-            self._spawn("dashboards")
             self._migrate()
             self._take_journey_model()
             self._await("broker")
@@ -259,6 +260,11 @@ class Supervisor:
                 return False
 
         return ready
+
+    def _read_in(self) -> None:
+        """What is needed as soon as the warehouse answers, while it opens: a second of this process."""
+        import warehouse.journey_models
+        import warehouse.migrations  # noqa: F401
 
     def _migrate(self) -> None:
         from warehouse.migrations import migrate
