@@ -19,8 +19,8 @@ from (
                countIf(converted_at is not null) as converted,
                countIf(drop_off_at is not null) as drop_offs, sum(pain_points) as pain_points,
                min(started_at) as first_at, max(ended_at) as last_at
-        from (select *, sipHash64(channels[1]) as first_channel from journeys)
-        group by sipHash64(customer_id)
+        from (select *, cityHash64(channels[1]) as first_channel from journeys)
+        group by cityHash64(customer_id)
     )
 ) as j,
 (

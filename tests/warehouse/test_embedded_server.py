@@ -1,6 +1,7 @@
 """The embedded warehouse under load, in danger and towards strangers: much at once, clients that go away, kill -9."""
 
 import itertools
+import os
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from warehouse.access import Limits
+from warehouse.access import MERGED_AFTER_S, Limits
 from warehouse.embedded import DataFolderTaken, EmbeddedWarehouse
 
 DEADLINE_S = 30
@@ -239,3 +240,23 @@ def _insert_until_it_dies(
 def _all_ended(inserting: list[Future[None]]) -> None:
     for future in inserting:
         future.result(timeout=DEADLINE_S)
+
+
+def test_what_has_been_at_rest_for_an_hour_is_merged_into_one_part_by_itself(tmp_path: Path) -> None:
+    parts = "SELECT count() FROM system.parts WHERE active AND table = 't'"
+    with EmbeddedWarehouse(str(tmp_path)) as server:
+        say(server, "CREATE TABLE t (a UInt64) ENGINE = ReplacingMergeTree ORDER BY a")
+        for number in range(2):
+            say(server, f"INSERT INTO t SELECT * FROM numbers({number}, 10)")
+        server.stop()
+        an_hour_ago = time.time() - MERGED_AFTER_S - 1
+        for place in (tmp_path / "store").rglob("*"):
+            os.utime(place, (an_hour_ago, an_hour_ago))
+        server.start()
+        await_true(lambda: say(server, parts) == "1")
+        assert say(server, "SELECT count() FROM t") == "11"
+
+
+def test_merging_gives_way_to_those_who_ask(server: EmbeddedWarehouse) -> None:
+    asked = "SELECT value FROM system.server_settings WHERE name = 'os_threads_nice_value_merge_mutate'"
+    assert say(server, asked) == "10"
