@@ -1,6 +1,5 @@
 """Every analysis over HTTP: `GET /api/…` mirrors the command line, with the same names."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,12 +13,10 @@ from models.errors import DesirelineError
 from models.journey_model import JourneyModel
 from warehouse import (
     customers,
-    drop_offs,
     funnels,
     identities,
     identity_report,
     journey_map,
-    pain_points,
     summary,
 )
 from warehouse.answer import Answer
@@ -58,16 +55,6 @@ def add_routes(server: FastAPI, engine: Engine, model: JourneyModel) -> None:
             engine, step, within=within, order=order, by=by, since=since, until=until, exclude=exclude
         )
         return _answer(found, "steps")
-
-    def plain(path: str, ask: Callable[..., Answer], meaning: str) -> None:
-        def route(since: Since = None, until: Until = None) -> Response:
-            return _answer(ask(engine, since=since, until=until))
-
-        route.__doc__ = meaning
-        server.get(f"/api/{path}", name=path)(route)
-
-    plain("drop-offs", drop_offs.drop_offs, "Where journeys fall silent, and who comes back.")
-    plain("pain-points", pain_points.pain_points, "What hurts, where, how often and how badly.")
 
     @server.get("/api/customer/{identifier:path}")
     def customer(identifier: str) -> Response:

@@ -15,6 +15,13 @@ _PLACES = {
     "alerts": "warehouse.alerts:alerts",
     "conversion": "warehouse.conversion:conversion",
     "attribution": "warehouse.attribution:attribution",
+    "attempts": "warehouse.attempts:attempts",
+    "drop-offs": "warehouse.drop_offs:drop_offs",
+    "pain-points": "warehouse.pain_points:pain_points",
+    "costs": "warehouse.costs:costs",
+    "moments": "warehouse.moments:moments",
+    "pain-before-drop-off": "warehouse.pain_before_drop_off:pain_before_drop_off",
+    "what-differs": "warehouse.differences:what_differs",
 }
 
 

@@ -1,6 +1,7 @@
 """How far a number can be trusted."""
 
-from math import sqrt
+from collections.abc import Sequence
+from math import nan, sqrt
 
 
 def wilson(successes: int, trials: int, *, z: float = 1.96) -> tuple[float, float]:
@@ -73,3 +74,60 @@ def mean_difference(
     freedom = spread**2 / (spread_a**2 / (number_a - 1) + spread_b**2 / (number_b - 1))
     reach = float(t.ppf((1 + confidence) / 2, freedom)) * sqrt(spread)
     return mean_b - mean_a - reach, mean_b - mean_a + reach
+
+
+def association(successes_a: int, trials_a: int, successes_b: int, trials_b: int) -> float:
+    """Probability of rates as far apart as these, or farther, if both were of one: the p-value, 0–1.
+
+    Fisher's exact test where fewer than five are expected somewhere, else Pearson's. 1 without trials, and where all
+    or none succeed. ValueError unless 0 ≤ successes ≤ trials.
+    """
+    from scipy.stats import chi2_contingency, fisher_exact
+
+    if not (0 <= successes_a <= trials_a and 0 <= successes_b <= trials_b):
+        raise ValueError(f"{successes_a} of {trials_a} and {successes_b} of {trials_b}")
+    successes, trials = successes_a + successes_b, trials_a + trials_b
+    if not trials_a or not trials_b or successes in (0, trials):
+        return 1.0
+    table = [[successes_a, trials_a - successes_a], [successes_b, trials_b - successes_b]]
+    rarest = min(successes, trials - successes) * min(trials_a, trials_b) / trials
+    if rarest < 5:
+        return float(fisher_exact(table).pvalue)
+    return float(chi2_contingency(table, correction=False).pvalue)
+
+
+def false_discovery(p_values: Sequence[float]) -> list[float]:
+    """Each p-value after correction for their number: of those up to 0.05 a twentieth is expected to be chance.
+
+    Source: Y. Benjamini, Y. Hochberg, Journal of the Royal Statistical Society B 57 (1995), 289–300.
+    """
+    from scipy.stats import false_discovery_control
+
+    return [float(q) for q in false_discovery_control(p_values)] if len(p_values) else []
+
+
+def odds_ratio(successes_a: int, trials_a: int, successes_b: int, trials_b: int) -> float:
+    """Odds of a success of a, as a multiple of those of b; half a one is added to each count, so that it is finite.
+
+    Source: J. B. S. Haldane, Annals of Human Genetics 20 (1956), 309–311.
+    """
+    return ((successes_a + 0.5) * (trials_b - successes_b + 0.5)) / (
+        (trials_a - successes_a + 0.5) * (successes_b + 0.5)
+    )
+
+
+def relative_risk(
+    successes_a: int, trials_a: int, successes_b: int, trials_b: int
+) -> tuple[float, float, float]:
+    """The rate of a as a multiple of that of b, and its 95 % interval: (ratio, low, high), each 0 to infinity.
+
+    NaN where it cannot be told: without trials, or without successes of both; high, without those of one.
+    Source: D. Katz et al., Biometrics 34 (1978), 469–474, as in scipy.
+    """
+    from scipy.stats.contingency import relative_risk as ratio
+
+    if not trials_a or not trials_b or not successes_a + successes_b:
+        return nan, nan, nan
+    found = ratio(successes_a, trials_a, successes_b, trials_b)
+    interval = found.confidence_interval(0.95)
+    return float(found.relative_risk), float(interval.low), float(interval.high)

@@ -12,7 +12,7 @@ from desireline.render import Format, as_json, records, show, show_record
 
 def add_to(app: typer.Typer) -> None:
     """Every question is a command of its own."""
-    for command in (funnel, drop_offs, pain_points, customer, journey_map, summary):
+    for command in (funnel, customer, journey_map, summary):
         name = {"journey_map": "map"}.get(command.__name__, command.__name__.replace("_", "-"))
         app.command(name, rich_help_panel="Questions")(command)
 
@@ -52,26 +52,6 @@ def funnel(
             exclude=exclude or (),
         )
         show(answer, format)
-
-
-def drop_offs(
-    since: Since = None, until: Until = None, data: Data = None, format: Formatted = Format.table
-) -> None:
-    """Where journeys fell silent, what stood before, and who came back."""
-    from warehouse import drop_offs as silences
-
-    with asking(settings(), data) as connection:
-        show(silences.drop_offs(connection, since=since, until=until), format)
-
-
-def pain_points(
-    since: Since = None, until: Until = None, data: Data = None, format: Formatted = Format.table
-) -> None:
-    """What hurts: kind, phase and channel, how often and how badly."""
-    from warehouse import pain_points as pains
-
-    with asking(settings(), data) as connection:
-        show(pains.pain_points(connection, since=since, until=until), format)
 
 
 def customer(

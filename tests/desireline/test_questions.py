@@ -55,6 +55,16 @@ ASKED: dict[str, tuple[list[str], dict[str, object]]] = {
     ),
     "stickiness": (["--step", "*", "--per", "month"], {"step": "*", "per": "month"}),
     "alerts": (["--open-only"], {"open_only": True}),
+    "attempts": (["--by", "kind", "--every", "week"], {"by": ["kind"], "every": "week"}),
+    "drop-offs": (["--by", "phase", "--by", "persona"], {"by": ["phase", "persona"]}),
+    "pain-points": (["--per", "journey"], {"per": "journey"}),
+    "costs": (
+        ["drop-offs", "--by", "phase", "--least", "1"],
+        {"of": "drop-offs", "by": ["phase"], "least": 1},
+    ),
+    "moments": (["--outcome", "return", "--least", "1"], {"outcome": "return", "least": 1}),
+    "pain-before-drop-off": (["--by", "phase", "--least", "1"], {"by": ["phase"], "least": 1}),
+    "what-differs": (["--of", "type", "--of", "pain", "--least", "1"], {"of": ["type", "pain"], "least": 1}),
 }
 
 
