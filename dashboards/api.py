@@ -12,11 +12,9 @@ from dashboards.analysis_routes import add_analyses
 from models.errors import DesirelineError
 from models.journey_model import JourneyModel
 from warehouse import (
-    customers,
     funnels,
     identities,
     identity_report,
-    journey_map,
     summary,
 )
 from warehouse.answer import Answer
@@ -56,11 +54,6 @@ def add_routes(server: FastAPI, engine: Engine, model: JourneyModel) -> None:
         )
         return _answer(found, "steps")
 
-    @server.get("/api/customer/{identifier:path}")
-    def customer(identifier: str) -> Response:
-        """One customer's whole story, found by any identifier."""
-        return _answer(customers.customer(engine, identifier))
-
     @server.get("/api/identity/report")
     def stitching() -> Response:
         """How good the stitching is."""
@@ -82,14 +75,6 @@ def add_routes(server: FastAPI, engine: Engine, model: JourneyModel) -> None:
     def totals() -> Response:
         """What the warehouse holds, in one row."""
         return _answer(summary.summary(engine))
-
-    @server.get("/api/map")
-    def whole_map(since: Since = None, until: Until = None, persona: str | None = None) -> Response:
-        """The journey map as data."""
-        found = journey_map.journey_map(engine, model, since=since, until=until, persona=persona)
-        names = ("phases", "touchpoints", "pain_points", "delights", "totals", "open_alerts")
-        parts = {name: records(getattr(found, name)) for name in names}
-        return _json({**parts, "watermark": found.watermark})
 
     add_analyses(server, engine)
 

@@ -22,7 +22,7 @@ from dashboards.disconnects import EndWithClient
 from dashboards.pages import journey_map as page
 from dashboards.url_state import MapState, read, write
 from warehouse import connect
-from warehouse.journey_map import JourneyMap, journey_map, personas
+from warehouse.journey_map import JourneyMap, drawn, personas
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def create_app(config: DashboardsConfig) -> FastAPI:
     # one answer for all who look at the same map at the same time; who comes meanwhile waits for it, too
     @cached(TTLCache(maxsize=64, ttl=config.refresh_interval_ms / 1000 / 2), condition=Condition())
     def map_of(state: MapState) -> JourneyMap:
-        return journey_map(engine, config.model, since=state.since(datetime.now(UTC)), persona=state.persona)
+        return drawn(engine, config.model, since=state.since(datetime.now(UTC)), persona=state.persona)
 
     @cached(TTLCache(maxsize=1, ttl=_PERSONAS_KEPT_S), condition=Condition())
     def personas_known() -> list[str]:

@@ -83,7 +83,7 @@ def ask(
     frame = pd.DataFrame(
         {name: _column([row[i] for row in rows], types[i]) for i, name in enumerate(names)}, columns=names
     )
-    return answer(frame, _said(question, values), up_to)
+    return answer(frame, said(question, values), up_to)
 
 
 def watermark(connection: Engine) -> datetime | None:
@@ -101,7 +101,8 @@ def _bound(value: Any) -> Any:
     return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}"
 
 
-def _said(question: Select[Any] | TextClause, values: Mapping[str, Any]) -> str:
+def said(question: Select[Any] | TextClause, values: Mapping[str, Any]) -> str:
+    """The SQL of a question with its values, for reading."""
     compiled = question.compile(dialect=_dialect, compile_kwargs={"render_postcompile": True})
     written = {name: _bound(value) for name, value in compiled.params.items()} | dict(values)
     return str(finalize_query(str(compiled), written))

@@ -22,6 +22,8 @@ _PLACES = {
     "moments": "warehouse.moments:moments",
     "pain-before-drop-off": "warehouse.pain_before_drop_off:pain_before_drop_off",
     "what-differs": "warehouse.differences:what_differs",
+    "map": "warehouse.journey_map:journey_map",
+    "customer": "warehouse.customers:customer",
 }
 
 

@@ -1,124 +1,76 @@
 """One customer's whole story, whichever of their identifiers is given."""
 
-import pandas as pd
-from sqlalchemy import Engine, func, literal_column, select, text
+from typing import Annotated, Any
 
-from models.identifier import IdentifierOrder
-from models.journey_model import default_model
-from warehouse import views
-from warehouse.answer import Answer, QuestionError, answer, ask
+from sqlalchemy import Engine
+from typing_extensions import Doc, Unpack
+
+from models.identifier import KINDS
+from models.journey_model import JourneyModel
+from warehouse import customer_levels, customer_links
+from warehouse.analysis import analysis
+from warehouse.answer import Answer, Measures, QuestionError, answer, utc, watermark
+from warehouse.binds import Binds
+from warehouse.current_model import model_of
+from warehouse.customer_rows import Row, identities, owners, rows, touchpoints_and_journeys
 from warehouse.identities import spellings, unknown
+from warehouse.scope import NOT, Among, Scope
+
+_HIDDEN = ("outcome", "phase_move", "drop_off_at", "queue", "currency", "journey_id", "transaction_id", "id")
 
 
-def customer(connection: Engine, identifier: str) -> Answer:
-    """One row per touchpoint, in order. `identifier`: `kind:value`, or the value alone if it is one person's.
+@analysis("customer", hidden=_HIDDEN)
+def customer(
+    connection: Engine,
+    identifier: Annotated[str, Doc("Any identifier: `user_id:42`, `email:a@b.org`, or its value.")],
+    **among: Unpack[Among],
+) -> Answer:
+    """One customer's whole story, whichever of their identifiers is given.
 
-    Columns: occurred_at, channel, type, phase, phase_move, emotion (−1…1), pain_points, delights, attempts,
-    journey_id, customer_id, id. QuestionError if nobody, or more than one customer, goes by it.
+    One row per touchpoint, in order. Columns: occurred_at, channel, type, outcome, phase, phase_move, emotion
+    (−1…1), pain_points and delights (kinds), attempts (opened at it: kind and outcome), drop_off_at (NaT: none
+    followed), queue, amount (Decimal, major units), currency, journey_id, transaction_id, id. The period is of
+    the touchpoint's time; persona and campaign choose journeys, and a cohort leaves nothing of whoever is not in
+    it.
+
+    Parts, from the whole to its places: `customer`, the life cycle as one record; `journeys`, `transactions`;
+    `attempts`, `pain_points`, `drop_offs`; and how the identities were joined, whatever the period:
+    `identifiers`, each with what joined it, `links`, `corrections` by people, `conflicts` (refused links).
+    QuestionError if nobody goes by the identifier (with the nearest), or more than one customer (with all).
     """
-    owner = customer_of(connection, identifier)
-    t = views.touchpoints.c
-    return ask(
-        connection,
-        select(
-            t.occurred_at,
-            t.channel,
-            t.type,
-            t.phase,
-            t.phase_move,
-            func.round(func.toFloat64(t.weight), 2).label("emotion"),
-            t.pain_kinds.label("pain_points"),
-            t.delight_kinds.label("delights"),
-            literal_column("arrayMap((k, o) -> concat(k, ' ', o), attempt_kinds, attempt_outcomes)").label(
-                "attempts"
-            ),
-            t.journey_id,
-            t.customer_id,
-            t.id,
-        )
-        .where(t.customer_id == owner)
-        .order_by(t.occurred_at, t.id),
+    scope = Scope.of(connection, among)
+    up_to = watermark(connection)
+    model = model_of(connection)
+    owner, household = _owner(connection, identifier, model)
+    story, journeys, said = touchpoints_and_journeys(connection, owner)
+    story, journeys = _chosen(connection, owner, story, journeys, scope)
+    known = identities(connection, owner, household)
+    order = model.identifier_order
+    names = customer_links.identifiers(story, known, order)
+    return answer(
+        customer_levels.touchpoints(story),
+        said,
+        up_to,
+        measures=Measures(keys=("id",), figures=("emotion",)),
+        parts={
+            "customer": {
+                "customer_id": owner,
+                "household_id": household,
+                "identifiers": len(names),
+                **customer_levels.life_cycle(story, journeys),
+            },
+            "journeys": customer_levels.journeys(journeys),
+            "transactions": customer_levels.transactions(story),
+            "attempts": customer_levels.attempts(story),
+            "pain_points": customer_levels.pain_points(story),
+            "drop_offs": customer_levels.drop_offs(story),
+            "identifiers": names,
+            "links": customer_links.links(story, known, order),
+            "corrections": customer_links.corrections(known),
+            "conflicts": customer_links.conflicts(known),
+        },
+        noun="touchpoints",
     )
-
-
-def identifiers(connection: Engine, identifier: str) -> Answer:
-    """Everything the same customer goes by, the strongest first. Columns: identifier, first_linked_at (NaT:
-    never linked), household_id.
-    """
-    i = views.identities.c
-    owner = customer_of(connection, identifier)
-    question = select(i.identifier, i.first_linked_at, i.household_id).where(i.customer_id == owner)
-    found = ask(connection, question.order_by(i.identifier))
-    rank = IdentifierOrder().rank
-    ordered = found.sort_values("identifier", key=lambda names: names.map(rank), ignore_index=True)
-    return answer(ordered, found.sql(), found.watermark)
-
-
-def journeys(connection: Engine, identifier: str) -> Answer:
-    """The customer's journeys, in order. Columns: started_at, ended_at, touchpoints, furthest_phase,
-    current_phase, converted_at (NaT: not yet), campaign_first, pain_points, delights, attempts_abandoned,
-    drop_off_at (NaT: none), recoveries, closed, journey_id.
-    """
-    j = views.journeys.c
-    question = select(
-        j.started_at,
-        j.ended_at,
-        func.length(j.types).label("touchpoints"),
-        j.furthest_phase,
-        j.current_phase,
-        j.converted_at,
-        j.campaign_first,
-        j.pain_points,
-        j.delights,
-        j.attempts_abandoned,
-        j.drop_off_at,
-        j.recoveries,
-        j.closed,
-        j.journey_id,
-    )
-    owner = customer_of(connection, identifier)
-    return ask(connection, question.where(j.customer_id == owner).order_by(j.started_at, j.id))
-
-
-def links(connection: Engine, identifier: str) -> Answer:
-    """How the customer's identifiers were joined: which were seen together, or told to be the same or not.
-
-    One row per pair and way, the first time first. Columns: at (the first time), identifier_a (the stronger
-    one), identifier_b, how (channel and type of the touchpoint, or the reason of the identification or
-    correction), times.
-    """
-    owner = customer_of(connection, identifier)
-    names = [str(name) for name in identifiers(connection, owner)["identifier"]]
-    found = ask(connection, text(_SEEN_TOGETHER), {"customer": owner, "names": names})
-    pairs = [
-        {"at": at, "identifier_a": a, "identifier_b": b, "how": how, "times": times}
-        for at, together, how, times in found.itertuples(index=False, name=None)
-        for a in [min(together, key=IdentifierOrder().rank)]
-        for b in together
-        if b != a
-    ]
-    frame = pd.DataFrame(pairs, columns=["at", "identifier_a", "identifier_b", "how", "times"])
-    by_pair = frame.groupby(["identifier_a", "identifier_b", "how"], as_index=False)
-    frame = by_pair.agg(at=("at", "min"), times=("times", "sum"))
-    frame = frame[["at", "identifier_a", "identifier_b", "how", "times"]]
-    frame = frame.sort_values(["at", "identifier_a", "identifier_b", "how"], ignore_index=True)
-    return answer(frame, found.sql(), found.watermark)
-
-
-_SEEN_TOGETHER = """
-select min(seen_at) as at, together, how, count() as times
-from (
-    select occurred_at as seen_at, identifiers as together, concat(channel, ' ', type) as how
-    from touchpoints where customer_id = :customer
-    union all
-    select at as seen_at, identifiers as together,
-           if(kind != 'identification', kind,
-              if(JSONHas(element, 'reason'), JSONExtractString(element, 'reason'), 'identify')) as how
-    from identification_rows final where hasAny(identifiers, :names)
-)
-where length(together) > 1
-group by together, how
-"""
 
 
 def customer_of(connection: Engine, identifier: str) -> str:
@@ -126,16 +78,64 @@ def customer_of(connection: Engine, identifier: str) -> str:
 
     QuestionError if nobody, or more than one, goes by it.
     """
-    i = views.identities.c
-    value = func.substring(i.identifier, func.position(i.identifier, ":") + 1)
-    for named in (i.identifier.in_(spellings(identifier, default_model())), value == identifier):
-        found = ask(connection, select(i.customer_id).where(named).group_by(i.customer_id))
-        owners = sorted(str(owner) for owner in found["customer_id"])
-        if len(owners) > 1:
+    owner, _ = _owner(connection, identifier, model_of(connection))
+    return owner
+
+
+def _owner(connection: Engine, identifier: str, model: JourneyModel) -> tuple[str, str]:
+    """The customer and the household behind an identifier: `kind:value`, else a value of whatever kind."""
+    written = spellings(identifier, model)
+    kinds = dict.fromkeys((*model.identifier_kinds, *KINDS))
+    # a value is looked for under each kind, so that the key of the table finds it
+    guesses = [spelling for kind in kinds for spelling in spellings(f"{kind}:{identifier}", model)]
+    found = owners(connection, [*written, *guesses])
+    for some in (written, guesses):
+        hits = [row for row in found if row["identifier"] in some]
+        customers = {row["customer_id"]: row["household_id"] for row in hits}
+        if len(customers) > 1:
+            listed = ", ".join(f"{row['identifier']} ({row['customer_id']})" for row in _in_order(hits))
             raise QuestionError(
-                f'"{identifier}" names {len(owners)} customers: {", ".join(owners[:5])}',
-                remedy="Write kind:value.",
+                f'"{identifier}" names {len(customers)} customers: {listed}', remedy="Write kind:value."
             )
-        if owners:
-            return owners[0]
+        if customers:
+            return customers.popitem()
     raise unknown(connection, identifier)
+
+
+def _in_order(hits: list[Row]) -> list[Row]:
+    return sorted(hits, key=lambda row: str(row["identifier"]))
+
+
+def _chosen(
+    connection: Engine, owner: str, story: list[Row], journeys: list[Row], scope: Scope
+) -> tuple[list[Row], list[Row]]:
+    """What of it lies in the scope: journeys that were chosen and have a touchpoint in the period."""
+    if not _member(connection, owner, scope):
+        return [], []
+    wanted = {"persona": scope.persona, "campaign_first": scope.campaign}
+    kept = {
+        journey["journey_id"]
+        for journey in journeys
+        if all(name is None or _is(journey[column], name) for column, name in wanted.items())
+    }
+    story = [t for t in story if t["journey_id"] in kept and _in_period(t, scope)]
+    seen = {t["journey_id"] for t in story}
+    return story, [journey for journey in journeys if journey["journey_id"] in seen]
+
+
+def _is(value: Any, wanted: str) -> bool:
+    return bool(value != wanted.removeprefix(NOT)) if wanted.startswith(NOT) else bool(value == wanted)
+
+
+def _in_period(touchpoint: Row, scope: Scope) -> bool:
+    at = utc(touchpoint["occurred_at"])
+    after = scope.since is None or at >= scope.since
+    return after and (scope.until is None or at < scope.until)
+
+
+def _member(connection: Engine, owner: str, scope: Scope) -> bool:
+    if scope.cohort is None:
+        return True
+    binds = Binds()
+    members = f"select {binds.bound(owner)} in ({scope.cohort.customers(binds)}) as member"
+    return bool(rows(connection, members, binds)[0]["member"]) != scope.others_than_cohort

@@ -73,6 +73,14 @@ def table_statements(
     for table_name, index, expression, kind in schema.SKIP_INDEXES:
         if table_name == table.name:
             yield f"ALTER TABLE {local} ADD INDEX IF NOT EXISTS {index} {expression} TYPE {kind} GRANULARITY 4"
+    for table_name, projection, columns in schema.PROJECTIONS:
+        if table_name == table.name:
+            # rows that are replaced leave the projection, too
+            yield f"ALTER TABLE {local} MODIFY SETTING deduplicate_merge_projection_mode = 'rebuild'"
+            yield (
+                f"ALTER TABLE {local} ADD PROJECTION IF NOT EXISTS {projection}"
+                f" (SELECT {', '.join(columns)} ORDER BY {columns[0]})"
+            )
 
 
 def switch_statements(

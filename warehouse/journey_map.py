@@ -1,37 +1,128 @@
 """The journey map as data: what happens in each phase, on which channel, how it feels, and where people
-stop.
+come from, stop and go.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
-from clickhouse_connect.cc_sqlalchemy.datatypes.sqltypes import Date, Float32, UInt64
-from sqlalchemy import ColumnElement, Engine, Select, column, func, literal_column, select, text
+from sqlalchemy import Engine, select, text
+from typing_extensions import Doc, Unpack
 
 from models.journey_model import JourneyModel
-from warehouse import views
+from warehouse import map_flows, map_touchpoints, views
 from warehouse.alerts import alerts
-from warehouse.answer import ask, between, utc
-from warehouse.schema import INSTANT, WORD
+from warehouse.analysis import analysis
+from warehouse.answer import Answer, Measures, answer, ask
+from warehouse.binds import Binds
+from warehouse.current_model import model_of
+from warehouse.map_touchpoints import Places
+from warehouse.scope import Among, Scope, where
 
 CHANNEL_ORDER = ("web", "chat", "voice", "billing")
+_HIDDEN = (
+    "emotion_sd", "lo", "hi", "emotion_p10", "emotion_p90", "p10_ms", "p90_ms", "sd_ms", "mean_ms", "hurt",
+    "journeys_converted", "recoveries", "drop_offs_after_pain", "place", "net_lo", "net_hi", "sd", "delights",
+)  # fmt: skip
+_COUNTS = (
+    "touchpoints", "customers", "pain_points", "delights", "journeys", "journeys_forward", "journeys_lost",
+    "journeys_open", "journeys_converted", "journeys_decided", "drop_offs", "recoveries", "drop_offs_after_pain",
+)  # fmt: skip
+
+
+@analysis("map", hidden=_HIDDEN)
+def journey_map(
+    connection: Engine,
+    *,
+    by: Annotated[
+        Literal["phase", "persona"], Doc("Rows of each phase, or of each phase and persona of the journey.")
+    ] = "phase",
+    **among: Unpack[Among],
+) -> Answer:
+    """The journey map: each phase with what happens in it, how it feels, what hurts and where people go.
+
+    One row per phase of the journey model, in its order; by persona, per phase and persona that occur. Columns:
+    phase, (persona; empty: none said), touchpoints, customers, emotion (mean weight, −1…1; NaN: no touchpoint),
+    emotion_sd, lo, hi (95 % of the emotion), emotion_p10, emotion_p90, pain_points, hurt (sum of severities),
+    delights, journeys, journeys_forward, journeys_lost, journeys_open, journeys_converted, journeys_decided (all but
+    the open ones), forward_rate (of the decided, 0–1; NaN: none is), mean_ms, sd_ms, p10_ms, median_ms, p90_ms
+    (time in the phase), drop_offs (not recovered), recoveries, pain_before_drop_off (the commonest kind; empty:
+    none), drop_offs_after_pain (of that kind).
+
+    The period is of the touchpoint's time; of journeys, their flows and times it is of their beginning, and of
+    drop-offs of their date. Parts: `touchpoints` by channel and type, `pain_points`, `delights`, `scores`, `entries`,
+    `exits`, `owners` (queue and team): columns as in `warehouse.map_touchpoints` and `warehouse.map_flows`; and
+    `totals`, one row.
+    """
+    scope, model = Scope.of(connection, among), model_of(connection)
+    places = Places(scope, by == "persona")
+    touchpoints, felt = map_touchpoints.touchpoints(connection, places)
+    pains, delights = (
+        map_touchpoints.pain_points(connection, places),
+        map_touchpoints.delights(connection, places),
+    )
+    stays, drop_offs = (
+        map_flows.stays(connection, places, model),
+        map_touchpoints.drop_offs(connection, places),
+    )
+    entries, exits, flows_sql = map_flows.flows(connection, places, model)
+    totals = _totals(connection, scope)
+    scores, owners = map_touchpoints.scores(connection, places), map_touchpoints.owners(connection, places)
+    asked = (touchpoints, pains, delights, stays, drop_offs, scores, owners, totals)
+    return answer(
+        _phases(places, model, felt, pains, delights, stays, drop_offs),
+        ";\n\n".join([*(one.sql() for one in asked), flows_sql]),
+        touchpoints.watermark,
+        measures=Measures(
+            keys=places.keys,
+            counts=_COUNTS,
+            rates={"forward_rate": ("journeys_forward", "journeys_decided")},
+            means={"emotion": ("emotion_sd", "touchpoints"), "mean_ms": ("sd_ms", "journeys")},
+            figures=("hurt", "median_ms"),
+        ),
+        parts={
+            "touchpoints": _in_order(touchpoints, model.phases),
+            "pain_points": pd.DataFrame(pains),
+            "delights": pd.DataFrame(delights),
+            "scores": _in_order(scores, model.phases),
+            "entries": _in_order(entries, model.phases),
+            "exits": _in_order(exits, model.phases),
+            "owners": pd.DataFrame(owners),
+            "totals": pd.DataFrame(totals),
+        },
+        noun="phases",
+    )
+
+
+def _phases(places: Places, model: JourneyModel, felt: pd.DataFrame, *others: pd.DataFrame) -> pd.DataFrame:
+    """The row of each place, put together from what was asked of it."""
+    keys = list(places.keys)
+    pains, delights, stays, drop_offs = (pd.DataFrame(one) for one in others)
+    pains = pains.groupby(keys, as_index=False)[["pain_points", "hurt"]].sum()
+    delights = delights.groupby(keys, as_index=False)[["delights"]].sum()
+    all_ = felt
+    for part in (pains, delights, stays.drop(columns="spread"), drop_offs.drop(columns="commonest")):
+        all_ = all_.merge(part, on=keys, how="outer")
+    if not places.by_persona:
+        all_ = all_.merge(pd.DataFrame({"phase": model.phases}, dtype="str"), on="phase", how="outer")
+    all_["pain_before_drop_off"] = all_["pain_before_drop_off"].fillna("").astype("str")
+    at = list(all_.columns).index("mean_ms")
+    all_.insert(at, "journeys_decided", all_["journeys"] - all_["journeys_open"])
+    counts = list(_COUNTS)
+    all_[counts] = all_[counts].fillna(0).astype("int64")
+    all_["hurt"] = all_["hurt"].fillna(0.0).astype("float64")
+    decided = all_["journeys_decided"].where(all_["journeys_decided"] > 0).astype("float64")
+    all_.insert(at + 1, "forward_rate", all_["journeys_forward"] / decided)
+    floats = [name for name in all_.columns if name not in {*keys, *counts, "pain_before_drop_off"}]
+    return _in_order(all_.astype(dict.fromkeys(floats, "float64")), model.phases)
 
 
 @dataclass(frozen=True)
 class JourneyMap:
-    """One map; every frame has a row per phase and what its name says; `touchpoints` and `phases` are in the
-    model's order of phases.
-
-    `touchpoints`: phase, channel, type, touchpoints, customers, emotion (mean, −1…1), emotion_p10,
-    emotion_p90, place (mean place in the journey, from 1), moment_of_truth.
-    `pain_points`: phase, kind, pain_points, customers, severity (mean, 0–1), hurt (sum of severities).
-    `delights`: phase, kind, delights. `phases`: phase, journeys, journeys_forward, median_ms (time in the
-    phase, median over journeys), drop_offs (not recovered), recoveries, pain_before_drop_off (the commonest
-    kind; empty: none), drop_offs_after_pain (of that kind).
-    `totals`: one row. `open_alerts`: as `warehouse.alerts.alerts`.
+    """What a page draws of a map: `touchpoints`, `pain_points`, `delights`, `phases` and `totals` as `journey_map`
+    has them, though without scores, flows and owners. `open_alerts`: as `warehouse.alerts.alerts`.
     """
 
     phase_names: tuple[str, ...]
@@ -61,23 +152,12 @@ class JourneyMap:
         return int(self.totals[name].iloc[0]) if len(self.totals) else 0
 
     def phase(self, name: str) -> dict[str, Any]:
-        """The row of `phases` for one phase; zeros where nobody was in it."""
+        """The row of `phases` for one phase."""
         found = self.phases[self.phases["phase"] == name]
-        if len(found):
-            return {str(key): value for key, value in found.iloc[0].items()}
-        return {
-            "phase": name,
-            "journeys": 0,
-            "journeys_forward": 0,
-            "median_ms": None,
-            "drop_offs": 0,
-            "recoveries": 0,
-            "pain_before_drop_off": "",
-            "drop_offs_after_pain": 0,
-        }
+        return {str(key): value for key, value in found.iloc[0].items()}
 
 
-def journey_map(
+def drawn(
     connection: Engine,
     model: JourneyModel,
     *,
@@ -85,42 +165,28 @@ def journey_map(
     until: datetime | None = None,
     persona: str | None = None,
 ) -> JourneyMap:
-    """The map of the touchpoints that happened from `since` until before `until` (None: no bound), of
-    one persona.
-    """
-    period = _Period(since, until, persona)
-    touchpoints = ask(connection, _touchpoints(period))
-    began, happened = period.sql("started_at", "started_on"), period.sql("occurred_at", "occurred_on")
-    phases = ask(connection, text(_PHASES.format(where=began)), period.binds(list(model.phases)))
-    drop_offs = ask(connection, _drop_offs(period))
-    totals = ask(connection, text(_TOTALS.format(where=happened)), period.binds())
-    journeys = ask(connection, text(_JOURNEYS.format(where=began)), period.binds())
+    """The map of what happened from `since` until before `until` (None: no bound), of one persona."""
+    scope = Scope.of(connection, {"since": since, "until": until, "persona": persona})
+    places = Places(scope, by_persona=False)
+    touchpoints, felt = map_touchpoints.touchpoints(connection, places)
+    pains, delights = (
+        map_touchpoints.pain_points(connection, places),
+        map_touchpoints.delights(connection, places),
+    )
+    stays, drop_offs = (
+        map_flows.stays(connection, places, model),
+        map_touchpoints.drop_offs(connection, places),
+    )
     return JourneyMap(
         phase_names=tuple(model.phases),
-        touchpoints=_in_order(pd.DataFrame(touchpoints), model.phases),
-        pain_points=pd.DataFrame(ask(connection, _pain_points(period))),
-        delights=pd.DataFrame(ask(connection, _delights(period))),
-        phases=_in_order(_joined(phases, drop_offs), model.phases),
-        totals=pd.concat([pd.DataFrame(totals), pd.DataFrame(journeys)], axis=1),
+        touchpoints=_in_order(touchpoints, model.phases),
+        pain_points=pd.DataFrame(pains),
+        delights=pd.DataFrame(delights),
+        phases=_phases(places, model, felt, pains, delights, stays, drop_offs),
+        totals=pd.DataFrame(_totals(connection, scope)),
         open_alerts=pd.DataFrame(alerts(connection, open_only=True)),
         watermark=touchpoints.watermark,
     )
-
-
-def _in_order(frame: pd.DataFrame, phases: Sequence[str]) -> pd.DataFrame:
-    """The rows of each phase together, in the model's order of the phases."""
-    place = {phase: number for number, phase in enumerate(phases)}
-    return frame.sort_values(
-        "phase", key=lambda names: names.map(place).fillna(len(place)), kind="stable", ignore_index=True
-    )
-
-
-def _joined(phases: pd.DataFrame, drop_offs: pd.DataFrame) -> pd.DataFrame:
-    both = pd.DataFrame(phases).merge(pd.DataFrame(drop_offs), on="phase", how="outer")
-    both["pain_before_drop_off"] = both["pain_before_drop_off"].fillna("")
-    counts = ["journeys", "journeys_forward", "drop_offs", "recoveries", "drop_offs_after_pain"]
-    both[counts] = both[counts].fillna(0).astype("int64")
-    return both
 
 
 def personas(connection: Engine) -> list[str]:
@@ -130,143 +196,32 @@ def personas(connection: Engine) -> list[str]:
     return [str(name) for name in found["persona"]]
 
 
-@dataclass(frozen=True)
-class _Period:
-    since: datetime | None
-    until: datetime | None
-    persona: str | None
-
-    def of_touchpoints(self) -> list[ColumnElement[bool]]:
-        """The conditions on what is selected from the view touchpoints."""
-        conditions = between(column("occurred_at", INSTANT), self.since, self.until)
-        # the day is the first part of the key: what lies before it is not read
-        if self.since is not None:
-            conditions.append(column("occurred_on", Date) >= utc(self.since).date())
-        if self.until is not None:
-            conditions.append(column("occurred_on", Date) <= utc(self.until).date())
-        return conditions + self.of_persona(column("persona"))
-
-    def of_persona(self, persona: ColumnElement[Any]) -> list[ColumnElement[bool]]:
-        """The condition on whose journey it is."""
-        return [] if self.persona is None else [persona == self.persona]
-
-    def sql(self, at: str, day: str) -> str:
-        """The same as text, for what the query builder cannot say; `day` is the day of `at`, in the key."""
-        conditions = []
-        if self.since is not None:
-            conditions.append(f"{at} >= :since and {day} >= :since_day")
-        if self.until is not None:
-            conditions.append(f"{at} < :until and {day} <= :until_day")
-        if self.persona is not None:
-            conditions.append("persona = :persona")
-        return " and ".join(conditions) or "1"
-
-    def binds(self, phases: list[str] | None = None) -> dict[str, Any]:
-        """The values of these conditions."""
-        said: dict[str, Any] = {"persona": self.persona, "phases": phases}
-        for name, at in (("since", self.since), ("until", self.until)):
-            said |= {name: at, f"{name}_day": None if at is None else utc(at).date().isoformat()}
-        return {name: value for name, value in said.items() if value is not None}
-
-
-# to tell people apart, 64 bits of a name do, and take half the time of the name
-_PEOPLE = "uniqExact(cityHash64(customer_id))"
-
-
-def _touchpoints(period: _Period) -> Select[Any]:
-    t = views.touchpoints.c
-    return (
-        select(
-            t.phase,
-            t.channel,
-            t.type,
-            func.count().label("touchpoints"),
-            literal_column(_PEOPLE, UInt64).label("customers"),
-            func.avg(t.weight).label("emotion"),
-            literal_column("quantile(0.1)(weight)").label("emotion_p10"),
-            literal_column("quantile(0.9)(weight)").label("emotion_p90"),
-            func.avg(t.ordinal).label("place"),
-            func.max(t.moment_of_truth).label("moment_of_truth"),
-        )
-        .where(*period.of_touchpoints())
-        .group_by(t.phase, t.channel, t.type)
-        .order_by(t.phase, t.channel, func.count().desc(), t.type)
+def _in_order(frame: pd.DataFrame, phases: Sequence[str]) -> pd.DataFrame:
+    """The rows of each phase together, in the model's order of the phases."""
+    place = {phase: number for number, phase in enumerate(phases)}
+    return pd.DataFrame(frame).sort_values(
+        "phase", key=lambda names: names.map(place).fillna(len(place)), kind="stable", ignore_index=True
     )
 
-
-def _pain_points(period: _Period) -> Select[Any]:
-    phase, kind, felt = column("phase", WORD), column("kind", WORD), column("felt", Float32)
-    return (
-        select(
-            phase,
-            kind,
-            func.count().label("pain_points"),
-            literal_column(_PEOPLE, UInt64).label("customers"),
-            func.avg(felt).label("severity"),
-            func.sum(felt).label("hurt"),
-        )
-        .select_from(text("touchpoints array join pain_kinds as kind, pain_severities as felt"))
-        .where(*period.of_touchpoints())
-        .group_by(phase, kind)
-        .order_by(func.sum(felt).desc(), phase, kind)
-    )
-
-
-def _delights(period: _Period) -> Select[Any]:
-    phase, kind = column("phase", WORD), column("kind", WORD)
-    return (
-        select(phase, kind, func.count().label("delights"))
-        .select_from(text("touchpoints array join delight_kinds as kind"))
-        .where(*period.of_touchpoints())
-        .group_by(phase, kind)
-        .order_by(func.count().desc(), phase, kind)
-    )
-
-
-_COMMONEST_PAIN = "topKIf(1, 10, 'counts')(pain_kind, pain_kind != '' and recovered_at is null)[1]"
-
-
-def _drop_offs(period: _Period) -> Select[Any]:
-    d = views.drop_offs.c
-    return (
-        select(
-            d.phase,
-            func.countIf(d.recovered_at.is_(None)).label("drop_offs"),
-            func.countIf(d.recovered_at.is_not(None)).label("recoveries"),
-            literal_column(f"{_COMMONEST_PAIN}.item").label("pain_before_drop_off"),
-            literal_column(f"{_COMMONEST_PAIN}.count").label("drop_offs_after_pain"),
-        )
-        .where(*between(d.at, period.since, period.until), *period.of_persona(d.persona))
-        .group_by(d.phase)
-    )
-
-
-# The time from a touchpoint to the next belongs to the phase of the first of the two.
-_PHASES = """
-select phase, count() as journeys, countIf(went_on) as journeys_forward, median(in_phase_ms) as median_ms
-from (
-    select phase,
-           arrayExists((later, n) -> n > indexOf(phases, phase) and indexOf(:phases, later) >
-           indexOf(:phases, phase), phases, arrayEnumerate(phases)) as went_on,
-           arraySum((gap, of) -> if(of = phase, gap, 0),
-                    arrayMap(n -> toUnixTimestamp64Milli(ats[n + 1]) - toUnixTimestamp64Milli(ats[n]),
-                             range(1, length(ats))),
-                    arrayPopBack(phases)) as in_phase_ms
-    from journeys array join arrayDistinct(phases) as phase
-    where {where}
-)
-group by phase
-"""
 
 _TOTALS = """
-select sum(touchpoints) as touchpoints, count() as customers, countIf(several) as customers_across_channels
-from (
-    select count() as touchpoints, min(cityHash64(channel)) != max(cityHash64(channel)) as several
-    from touchpoints where {where} group by cityHash64(customer_id)
-)
+select * from (
+    select sum(touchpoints) as touchpoints, count() as customers, countIf(several) as customers_across_channels
+    from (
+        select count() as touchpoints, min(cityHash64(channel)) != max(cityHash64(channel)) as several
+        from touchpoints {happened} group by cityHash64(customer_id)
+    )
+) as t,
+(
+    select count() as journeys, countIf(converted_at is not null) as journeys_converted
+    from journeys {began}
+) as j
 """
 
-_JOURNEYS = """
-select count() as journeys, countIf(converted_at is not null) as journeys_converted
-from journeys where {where}
-"""
+
+def _totals(connection: Engine, scope: Scope) -> Answer:
+    """One row: touchpoints, customers, customers_across_channels, journeys, journeys_converted."""
+    binds = Binds()
+    happened = where(scope.period("occurred_at", "occurred_on", binds), scope.of_touchpoints(binds))
+    began = where(scope.period("started_at", "started_on", binds), scope.of_journeys(binds))
+    return ask(connection, text(_TOTALS.format(happened=happened, began=began)), binds)

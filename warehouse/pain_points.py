@@ -99,8 +99,8 @@ def _felt(frame: pd.DataFrame) -> pd.DataFrame:
 def _hit(breakdown: Breakdown, per: str, scope: Scope, binds: Binds) -> str:
     chosen = where(scope.period("at", None, binds), scope.of_touchpoints(binds))
     counts = [
-        "uniqExact(sipHash64(customer_id)) as customers",  # 64 bits of a name tell people apart
-        f"uniqExact(sipHash64({per}_id)) as hit",
+        "uniqExact(cityHash64(customer_id)) as customers",  # 64 bits of a name tell people apart
+        f"uniqExact(cityHash64({per}_id)) as hit",
     ]
     return (
         f"select {comma(breakdown.selected(), counts)} from {breakdown.source('pain_points', chosen)}"  # noqa: S608

@@ -500,5 +500,26 @@ SKIP_INDEXES = (
     ("touchpoint_rows", "by_time", "occurred_at", "minmax"),
     ("journey_rows", "by_customer", "customer_id", "bloom_filter(0.01)"),
     ("identity_rows", "by_customer", "customer_id", "bloom_filter(0.01)"),
+    ("identification_rows", "by_identifier", "identifiers", "bloom_filter(0.01)"),
 )
 """Data skipping indexes: what finds one customer among millions."""
+
+PROJECTIONS = (
+    # table, name, columns, of which the first is the order
+    (
+        "touchpoint_rows",
+        "stories",
+        (
+            "customer_id", "occurred_on", "id", "version", "deleted", "occurred_at", "ordinal", "channel",
+            "type", "identifiers", "outcome", "queue", "amount", "currency", "phase", "phase_move", "journey_id",
+            "transaction_id", "weight", "pain_kinds", "pain_severities", "delight_kinds", "attempt_kinds",
+            "attempt_outcomes", "attempt_ended_ats", "attempt_recovered_ats", "drop_off_at",
+            "drop_off_recovered_at", "drop_off_pain_kind",
+        ),
+    ),
+    ("identity_rows", "households", ("household_id", "identifier")),
+)  # fmt: skip
+"""Columns kept once more in another order: what lies together of one customer, whose rows lie apart by day.
+
+They hold every version of a row, also of whom it belonged to before; whoever reads them looks which one counts.
+"""

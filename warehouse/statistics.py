@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 from math import nan, sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def wilson(successes: int, trials: int, *, z: float = 1.96) -> tuple[float, float]:
@@ -131,3 +135,21 @@ def relative_risk(
     found = ratio(successes_a, trials_a, successes_b, trials_b)
     interval = found.confidence_interval(0.95)
     return float(found.relative_risk), float(interval.low), float(interval.high)
+
+
+def mean_intervals(
+    means: "pd.Series[float]",
+    deviations: "pd.Series[float]",
+    numbers: "pd.Series[int]",
+    *,
+    confidence: float = 0.95,
+) -> "tuple[pd.Series[float], pd.Series[float]]":
+    """Confidence intervals of means, (low, high), by Student's t, as if what was measured were independent.
+
+    NaN where there are less than two: nothing is known of their spread.
+    """
+    from scipy.stats import t
+
+    freedom = (numbers - 1).where(numbers > 1).astype("float64")
+    reach = t.ppf((1 + confidence) / 2, freedom) * deviations / numbers**0.5
+    return means - reach, means + reach

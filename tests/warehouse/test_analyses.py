@@ -97,7 +97,7 @@ def known(loader: Client) -> None:
         [
             {"id": "i1", "at": moment(EPOCH_MS + 9), "kind": "identification", "element": "{}",
              "identifiers": [ada, "phone:+442079460123"]},
-            {"id": "i2", "at": moment(EPOCH_MS + 8), "kind": "same", "element": '{"reason":"x"}',
+            {"id": "i2", "at": moment(EPOCH_MS + 8), "kind": "same", "element": '{"author":"ann","reason":"x"}',
              "identifiers": ["email:ada@x.org", ada]},
         ],
     )  # fmt: skip
@@ -113,22 +113,22 @@ def test_a_customer_is_found_by_any_identifier(asked: Engine, emptied: Client, i
     assert rows(story, "type", "channel") == [
         ("view", "web"), ("call_queued", "voice"), ("login", "web"), ("login", "web"),
     ]  # fmt: skip
-    names = list(customers.identifiers(asked, identifier)["identifier"])
+    names = list(story.parts["identifiers"]["identifier"])
     assert len(names) == 4
     assert names == sorted(names, key=IdentifierOrder().rank)
     assert story["emotion"].tolist() == [round(emotion, 2) for emotion in story["emotion"]]
-    assert rows(customers.journeys(asked, identifier), "touchpoints") == [(4,)]
+    assert rows(story.parts["journeys"], "touchpoints") == [(4,)]
 
 
 def test_how_identifiers_were_joined_is_told(asked: Engine, emptied: Client) -> None:
     known(emptied)
     ada, at = "user_id:ada", moment(EPOCH_MS)
-    assert rows(customers.links(asked, "ada")) == [
-        (at + timedelta(milliseconds=8), ada, "email:ada@x.org", "same", 1),
+    assert rows(customers.customer(asked, "ada").parts["links"]) == [
+        (at + timedelta(milliseconds=8), ada, "email:ada@x.org", "same by ann", 1),
         (at + timedelta(milliseconds=9), ada, "phone:+442079460123", "identify", 1),
         (at + timedelta(minutes=2), ada, "anonymous_id:x", "web login", 2),
     ]
-    assert customers.links(asked, "email:bob@x.org").empty
+    assert customers.customer(asked, "email:bob@x.org").parts["links"].empty
 
 
 def test_nobody_and_more_than_one_are_said(asked: Engine, emptied: Client) -> None:
@@ -145,7 +145,8 @@ def test_a_customer_who_was_merged_into_another_has_nothing_left(asked: Engine, 
     for owner, version in (("user_id:old", 1), ("user_id:new", 2)):
         row = {"identifier": "user_id:old", "customer_id": owner, "household_id": owner, "version": version}
         insert(emptied, "identity_rows", [row])
-    assert rows(customers.customer(asked, "user_id:old"), "customer_id") == [("user_id:new",)]
+    found = customers.customer(asked, "user_id:old")
+    assert (found.parts["customer"]["customer_id"], len(found)) == ("user_id:new", 1)
 
 
 def test_alerts_the_newest_first_each_as_it_stands_now(asked: Engine, emptied: Client) -> None:
@@ -280,7 +281,7 @@ def test_a_reader_may_ask_every_question(warehouse: str, emptied: Client) -> Non
     reading = connect(warehouse.replace("http://", "http://reader:@"))
     for analysis in (*EVERY.values(), summary.summary, status.status):
         analysis(reading)
-    for question in (customers.customer, customers.identifiers, customers.journeys, customers.links):
+    for question in (customers.customer, customers.customer_of):
         question(reading, "ada")
     for order, exclude in (("ordered", []), ("ordered", ["purchase"]), ("any", ["purchase"]), ("strict", [])):
         for by in (None, "channel", "queue"):
@@ -290,7 +291,7 @@ def test_a_reader_may_ask_every_question(warehouse: str, emptied: Client) -> Non
 
 def test_the_journey_map_agrees_with_the_analyses(asked: Engine, emptied: Client) -> None:
     known(emptied)
-    found = journey_map.journey_map(asked, default_model())
+    found = journey_map.drawn(asked, default_model())
     [row] = summary.summary(asked).to_dict("records")
     assert found.touchpoints["touchpoints"].sum() == row["touchpoints"]
 

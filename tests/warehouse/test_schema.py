@@ -306,3 +306,29 @@ def test_days_of_conversion_of_before_are_counted_again() -> None:
             assert migrate(old.url) == [8]
             asked = "select phase, entered, back, open from stage_conversion_1d order by phase"
             assert connection.query(asked).result_rows == [("Awareness", 1, 0, 1), ("Consideration", 1, 1, 1)]
+
+
+@pytest.mark.parametrize("statement", CLUSTER, ids=lambda statement: statement[:60])
+def test_every_statement_for_a_cluster_is_read_by_the_engines_own_parser(
+    loader: Client, statement: str
+) -> None:
+    # columns of a view with their comments are read by CREATE, and not by EXPLAIN AST
+    [[written]] = loader.query(
+        "select formatQuery({said:String})", parameters={"said": statement}
+    ).result_rows
+    assert "ON CLUSTER journeys_cluster" in written
+
+
+@pytest.mark.parametrize(("table", "name"), [row[:2] for row in schema.SKIP_INDEXES])
+def test_a_cluster_has_every_index_on_its_local_tables(table: str, name: str) -> None:
+    local = f"ALTER TABLE desireline.{table}_local ON CLUSTER 'journeys_cluster'"
+    assert [s for s in CLUSTER if s.startswith(local) and f"ADD INDEX IF NOT EXISTS {name} " in s]
+
+
+@pytest.mark.parametrize(("table", "name"), [row[:2] for row in schema.PROJECTIONS])
+def test_a_cluster_has_every_projection_after_what_lets_rows_be_replaced_in_it(table: str, name: str) -> None:
+    local = f"ALTER TABLE desireline.{table}_local ON CLUSTER 'journeys_cluster'"
+    said = [s for s in CLUSTER if s.startswith(local)]
+    [allowed] = [n for n, s in enumerate(said) if "deduplicate_merge_projection_mode" in s]
+    [added] = [n for n, s in enumerate(said) if f"ADD PROJECTION IF NOT EXISTS {name} " in s]
+    assert allowed < added

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from warehouse import ddl, views
+from warehouse import ddl, schema, views
 from warehouse.connection import DATABASE, client
 
 READER = "reader"
@@ -66,6 +66,14 @@ def _0008_who_enters_a_phase_goes_on_is_lost_or_open(connection: Client) -> None
         Aggregates(connection, Writer(connection), known.model.phases).recount(STAGE_CONVERSION_1D)
 
 
+def _0009_one_customer_at_once(connection: Client) -> None:
+    """What lies together of one customer. The engine puts what was there before in order beside its work."""
+    _tables_and_views(connection)
+    for table, projection, _ in schema.PROJECTIONS:
+        connection.command(f"ALTER TABLE {DATABASE}.{table} MATERIALIZE PROJECTION {projection}")
+    connection.command(f"ALTER TABLE {DATABASE}.identification_rows MATERIALIZE INDEX by_identifier")
+
+
 MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
     (1, "tables and views", _tables_and_views),
     (2, "read-only role", _0002_read_only_user),
@@ -75,6 +83,7 @@ MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
     (6, "rows know their journey model", _tables_and_views),
     (7, "saved cohorts", _tables_and_views),
     (8, "who enters a phase goes on, is lost or open", _0008_who_enters_a_phase_goes_on_is_lost_or_open),
+    (9, "one customer at once", _0009_one_customer_at_once),
 )
 
 

@@ -1,0 +1,33 @@
+"""Frames put together row by row, whose columns have the same types whether there are rows or not."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from warehouse.answer import utc
+
+INSTANT = "datetime64[ms, UTC]"
+LIST = "object"
+
+
+def frame(rows: Iterable[Sequence[Any]], types: Mapping[str, str]) -> pd.DataFrame:
+    """Rows under the names of `types`, each column of its type (a dtype of pandas)."""
+    made = list(rows)
+    columns = {
+        name: _column([row[place] for row in made], kind) for place, (name, kind) in enumerate(types.items())
+    }
+    return pd.DataFrame(columns, columns=list(types))
+
+
+def _column(values: list[Any], kind: str) -> Any:
+    if kind != INSTANT:
+        return pd.Series(values, dtype=kind)
+    return pd.Series(np.array([_instant(at) for at in values], dtype="datetime64[ms]")).dt.tz_localize("UTC")
+
+
+def _instant(at: datetime | None) -> Any:
+    """As numpy takes it, which is ten times as quick as letting pandas find out."""
+    return np.datetime64("NaT") if at is None else utc(at).replace(tzinfo=None)
