@@ -78,23 +78,10 @@ def current_or_set(settings: Settings, *, patience_s: float = 0) -> JourneyModel
 
 
 def model_of(connection: "Engine", settings: Settings) -> JourneyModel:
-    """The model under which the rows of this warehouse were judged."""
-    from sqlalchemy import text
+    """The model under which the rows of this warehouse were judged; the one that is set if none is registered."""
+    from warehouse.current_model import registered_model
 
-    with connection.connect() as asking:
-        there = asking.execute(text("exists table journey_models")).scalar()
-        said = (
-            asking.execute(
-                text(
-                    "select text from journey_models final where state = 'current' order by number desc limit 1"
-                )
-            ).scalar()
-            if there
-            else None
-        )
-    if not said:
-        return configs.journey_model(settings)
-    return load_model(str(said), where="the warehouse's current journey model")
+    return registered_model(connection) or configs.journey_model(settings)
 
 
 def identifiers_read_by(model: JourneyModel) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ __all__ = [
     "conversion",
     "costs",
     "customers",
+    "desire_line",
     "differences",
     "drop_offs",
     "funnels",
@@ -28,12 +29,14 @@ __all__ = [
     "moments",
     "pain_before_drop_off",
     "pain_points",
+    "paths",
     "rejected",
     "retention",
     "saved_query",
     "status",
     "stickiness",
     "summary",
+    "variants",
 ]
 
 

@@ -24,6 +24,9 @@ _PLACES = {
     "what-differs": "warehouse.differences:what_differs",
     "map": "warehouse.journey_map:journey_map",
     "customer": "warehouse.customers:customer",
+    "desire-line": "warehouse.desire_line:desire_line",
+    "paths": "warehouse.paths:paths",
+    "variants": "warehouse.variants:variants",
 }
 
 

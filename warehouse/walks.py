@@ -1,0 +1,265 @@
+"""What customers and journeys walk, touchpoint by touchpoint, as SQL over arrays: from node to node.
+
+A node is a type, a phase, a channel or a page. Of each unit (customer or journey) there is an array with a number
+per touchpoint, in the order (occurred_at, id): its node, and whether it converts, takes the first and the last
+step of what was asked. Passes over these arrays give, for every touchpoint as a source, the node that comes
+next, if it comes within the window.
+
+Type, channel and phase are in the arrays of journeys; pages, and what else a step asks, in the touchpoints.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from warehouse.answer import utc
+from warehouse.binds import Binds
+from warehouse.filters import takes
+from warehouse.page_paths import expression
+from warehouse.scope import Scope, where
+from warehouse.steps import Step
+
+MOST_NODES = 200
+ENDED, ARRIVED = 0, 255
+"""What stands for the next node where nothing came within the window, and at the end of a walk to a step."""
+
+_NODE_BITS, _NODE = 8, 255
+_CONVERTS_BIT, _STARTS_BIT, _ENDS_BIT = 8, 9, 10
+_PLACE_BITS, _PLACE_ZERO = 16, 128  # what a place is counted from, so that none is negative
+_MS = "toUnixTimestamp64Milli({})"
+
+
+class Walks(msgspec.Struct, frozen=True, kw_only=True):
+    """What walks to look at. `nodes`: number of each node from 1, `other` the number of all others; `now`: the
+    watermark; times in ms, UTC. `depth`: lay walks out so many places deep.
+    """
+
+    of: str
+    per: str
+    from_journeys: bool
+    nodes: Mapping[str, int]
+    other: int
+    pages: Sequence[str]
+    converting: Sequence[str]
+    window: int
+    now: int
+    scope: Scope
+    start: Step | None = None
+    end: Step | None = None
+    depth: int | None = None
+    loops: bool = True
+
+    @property
+    def laid_out(self) -> bool:
+        """Whether a unit has one walk, with a beginning, rather than all its transitions."""
+        return self.start is not None or self.end is not None or self.depth is not None
+
+    @property
+    def backwards(self) -> bool:
+        """Whether places are counted from the end of the walk."""
+        return self.end is not None and self.start is None
+
+    def transitions(self, binds: Binds) -> str:
+        """SQL: a row per place, source and target (ENDED, ARRIVED):
+
+        `count`, `entered`: units that went so, and those whose first visit of the source went so (over all
+        targets: those that visited it); `count_open`, `entered_open`: of both, those whose latest visit's window
+        has not ended at `now`; `lost`, `undecided`: of `count`, those that never converted afterwards, and are
+        silent for longer than the window, or not yet; `walks`, `walks_open`: how often, and of these, how often
+        the window has not ended; `median_ms`: until the target, over the first walk of each unit.
+        """
+        window, now = binds.bound(self.window), binds.bound(self.now)
+        first = "bitTest(bits, 0)"
+        return f"""
+            select toInt16(bitShiftRight(pair, {_PLACE_BITS})) - {_PLACE_ZERO} as place,
+                   bitAnd(bitShiftRight(pair, {_NODE_BITS}), {_NODE}) as source, bitAnd(pair, {_NODE}) as target,
+                   countIf({first}) as count, countIf(bitTest(bits, 1)) as entered,
+                   countIf({first} and bitTest(bits, 2)) as count_open,
+                   countIf(bitTest(bits, 1) and bitTest(bits, 2)) as entered_open,
+                   countIf({first} and not bitTest(bits, 3) and bitTest(bits, 4)) as lost,
+                   countIf({first} and not bitTest(bits, 3) and not bitTest(bits, 4)) as undecided,
+                   count() as walks, countIf(bitTest(bits, 5)) as walks_open,
+                   quantileExactInclusiveIf(0.5)(gap, {first}) as median_ms
+            from ({self._visits(binds, window, now)})
+            array join pairs as pair, all_bits as bits, gaps as gap
+            group by pair"""  # noqa: S608  values are bound, names are ours
+
+    def _visits(self, binds: Binds, window: str, now: str) -> str:
+        """SQL: per unit the `pairs` of place, source and target of its visits, the `gaps` until the target, and
+        as `all_bits` what `transitions` counts.
+        """
+        laid_out = self.depth is not None
+        place = "toUInt32(place)" if laid_out else f"toUInt32({_PLACE_ZERO})"
+        undecided = f"at + {window} >= {now}"
+        latest = undecided if laid_out else "has(undecided, s)"
+        return f"""
+            select gaps,
+                   arrayMap((s, t{", place" if laid_out else ""}) -> bitShiftLeft({place}, {_PLACE_BITS})
+                       + bitShiftLeft(s, {_NODE_BITS}) + t, src, tgt{", places" if laid_out else ""}) as pairs,
+                   arrayFilter((s, at) -> {undecided}, src, ats) as undecided,
+                   arrayMap((nth, nth_of_source, s, at, i) -> toUInt8(
+                       (nth = 1) + 2 * (nth_of_source = 1) + 4 * ({latest}) + 8 * (i < last_conversion)
+                       + 16 * concluded + 32 * ({undecided})
+                   ), arrayEnumerateUniq(pairs), arrayEnumerateUniq(src{", places" if laid_out else ""}),
+                   src, ats, idx) as all_bits
+            from ({self._laid_out(binds, window) if self.laid_out else self._in_the_period(binds, window)})"""  # noqa: S608
+
+    def _in_the_period(self, binds: Binds, window: str) -> str:
+        """SQL: every visit of the period, as a source: `src`, `tgt`, `gaps`, `ats`, and its place `idx`."""
+        period = self._period("at", binds)
+        kept = {"src": "node", "tgt": "next", "gaps": "gap", "ats": "ms", "idx": "i"}
+        if period == "1":
+            names = ", ".join(f"{name} as {new}" for new, name in kept.items())
+        else:
+            names = ", ".join(
+                f"arrayFilter((x, at) -> {period}, {name}, ms) as {new}" for new, name in kept.items()
+            )
+        return f"select {names}, last_conversion, concluded from ({self._sequences(binds, window)})"  # noqa: S608
+
+    def _laid_out(self, binds: Binds, window: str) -> str:
+        """SQL: the same of each unit's one walk, and the `places` of its visits."""
+        begins, ends = self._bounds(binds, window)
+        target = f"arrayPushBack(arrayPopBack(walked_to), {ARRIVED if self.end else ENDED})"
+        # of a run of one node the last visit counts where loops are none: from there it goes on
+        kept = f"t != s or t = {ENDED}" if not self.loops else "1"
+        place = f"toInt64(n) - length(tgt_) - 1 + {_PLACE_ZERO}" if self.backwards else f"n + {_PLACE_ZERO}"
+        within = "1"
+        if self.depth is not None:
+            least, most = (
+                (_PLACE_ZERO - self.depth, _PLACE_ZERO) if self.backwards else (0, _PLACE_ZERO + self.depth)
+            )
+            within = f"place >= {least} and place <= {most}"
+        names = ("src", "tgt", "gaps", "ats", "idx")
+        loops = ", ".join(
+            f"arrayFilter((x, s, t) -> {kept}, {name}_all, src_all, tgt_all) as {name}_" for name in names
+        )
+        near = ", ".join(
+            f"arrayFilter((x, place) -> {within}, {name}_, places_) as {name}" for name in (*names, "places")
+        )
+        return f"""
+            select {near}, last_conversion, concluded
+            from (
+                select {loops}, last_conversion, concluded,
+                       arrayMap(n -> {place}, arrayEnumerate(tgt_)) as places_
+                from (
+                    select last_conversion, concluded,
+                           {begins} as begin, {ends} as end, end - begin + 1 as visits,
+                           arraySlice(node, begin, visits) as src_all, arraySlice(gap, begin, visits) as gaps_all,
+                           arraySlice(ms, begin, visits) as ats_all, arraySlice(i, begin, visits) as idx_all,
+                           arraySlice(next, begin, visits) as walked_to, {target} as tgt_all
+                    from ({self._sequences(binds, window)})
+                    where begin > 0 and end > 0
+                )
+            )"""  # noqa: S608
+
+    def _bounds(self, binds: Binds, window: str) -> tuple[str, str]:
+        """SQL: the places of the first and the last touchpoint of a unit's walk; 0: it has none."""
+        period = self._period("at", binds)
+        silence = f"arrayFirstIndex((g, n) -> n >= begin and g > {window}, gap, i)"
+        if self.backwards:
+            end = f"arrayFirstIndex((x, at) -> bitTest(x, {_ENDS_BIT}) and {period}, k, ms)"
+            return f"arrayLastIndex((g, n) -> n < end and g > {window}, gap, i) + 1", end
+        takes_start = f"bitTest(x, {_STARTS_BIT})" if self.start else "1"
+        begin = f"arrayFirstIndex((x, at) -> {takes_start} and {period}, k, ms)"
+        if self.end is None:
+            return begin, silence
+        return (
+            begin,
+            f"arrayFirstIndex((x, n) -> n > begin and n <= {silence} and bitTest(x, {_ENDS_BIT}), k, i)",
+        )
+
+    def _sequences(self, binds: Binds, window: str) -> str:
+        """SQL: of each unit and touchpoint its `node`, the `next` one if it comes within the window, the `gap`
+        until then, its time `ms` and place `i`; the place of the last conversion, and whether silence since the
+        last touchpoint is longer than the window.
+        """
+        return f"""
+            select k, ms, arrayEnumerate(k) as i, arrayMap(x -> bitAnd(x, {_NODE}), k) as node,
+                   arrayPushBack(arrayPopFront(arrayDifference(ms)), toInt64({window} + 1)) as gap,
+                   arrayPushBack(arrayPopFront(node), 0) as following,
+                   arrayMap((t, g) -> if(g <= {window}, t, {ENDED}), following, gap) as next,
+                   arrayLastIndex(x -> bitTest(x, {_CONVERTS_BIT}), k) as last_conversion,
+                   ms[-1] + {window} < {binds.bound(self.now)} as concluded
+            from ({self._units(binds)})"""  # noqa: S608
+
+    def _units(self, binds: Binds) -> str:
+        """SQL: of each unit `k`, node and marks of each touchpoint, and its time `ms`, in their order."""
+        return self._of_journeys(binds) if self.from_journeys else self._of_touchpoints(binds)
+
+    def _of_journeys(self, binds: Binds) -> str:
+        conditions = where(self._not_before("ended_at", None, binds), self.scope.of_journeys(binds))
+        named = {"type": "types", "phase": "phases", "channel": "channels"}
+        key = self._key(binds)
+        arrays = {one: array for one, array in named.items() if re.search(rf"\b{one}\b", key)}
+        k = f"arrayMap(({', '.join(arrays)}) -> {key}, {', '.join(arrays.values())})"
+        ms = f"arrayMap(at -> {_MS.format('at')}, ats)"
+        if self.per == "journey":
+            return f"select {k} as k, {ms} as ms from journeys {conditions}"  # noqa: S608
+        # a customer's journeys follow each other, so their touchpoints do
+        return f"""
+            select arrayFlatten(arrayMap(j -> j.3, journeys_)) as k, arrayFlatten(arrayMap(j -> j.4, journeys_)) as ms
+            from (
+                select arraySort(j -> (j.1, j.2), groupArray((started_at, id, k, ms))) as journeys_
+                from (select customer_id, started_at, id, {k} as k, {ms} as ms from journeys {conditions})
+                group by customer_id
+            )"""  # noqa: S608
+
+    def _of_touchpoints(self, binds: Binds) -> str:
+        conditions = where(
+            self._not_before("occurred_at", "occurred_on", binds), self.scope.of_touchpoints(binds)
+        )
+        return f"""
+            select arrayMap(t -> t.3, walked) as k, arrayMap(t -> t.1, walked) as ms
+            from (
+                select arraySort(t -> (t.1, t.2), groupArray((at, id, k))) as walked
+                from (
+                    select {self.per}_id as unit, id, {_MS.format("occurred_at")} as at, {self._key(binds)} as k
+                    from touchpoints {conditions}
+                )
+                group by unit
+            )"""  # noqa: S608
+
+    def _not_before(self, at: str, day: str | None, binds: Binds) -> list[str]:
+        """What ended before the period leads to nothing in it; the walk to an end may have begun before."""
+        if self.backwards:
+            return []
+        return msgspec.structs.replace(self.scope, until=None).period(at, day, binds)
+
+    def _period(self, at: str, binds: Binds) -> str:
+        since, until = (bound and epoch_ms(bound) for bound in (self.scope.since, self.scope.until))
+        conditions = [f"{at} >= {binds.bound(since)}"] if since is not None else []
+        conditions += [f"{at} < {binds.bound(until)}"] if until is not None else []
+        return " and ".join(conditions) or "1"
+
+    def _key(self, binds: Binds) -> str:
+        """SQL: node and marks of a touchpoint, as one number."""
+        names, numbers = list(self.nodes), list(self.nodes.values())
+        node = node_of(self.of, self.pages, binds)
+        key = (
+            f"transform({node}, {binds.bound(names)}, {binds.bound(numbers)}, {self.other})"
+            if names
+            else f"{self.other}"
+        )
+        marks = {
+            _CONVERTS_BIT: f"type in ({', '.join(map(binds.bound, self.converting))})"
+            if self.converting
+            else "0"
+        }
+        marks |= {
+            bit: takes(step, binds)
+            for bit, step in ((_STARTS_BIT, self.start), (_ENDS_BIT, self.end))
+            if step
+        }
+        return f"toUInt16({' + '.join([key, *(f'{1 << bit} * ({mark})' for bit, mark in marks.items())])})"
+
+
+def node_of(of: str, pages: Sequence[str], binds: Binds) -> str:
+    """SQL: the name of the node that a touchpoint is at; its type where it is of pages and has none."""
+    return f"if(page_path = '', toString(type), {expression(pages, binds)})" if of == "page" else of
+
+
+def epoch_ms(at: datetime) -> int:
+    """Milliseconds since 1970, UTC."""
+    return round(utc(at).timestamp() * 1000)
