@@ -1,9 +1,8 @@
 """Every analysis over HTTP: `GET /api/…` mirrors the command line, with the same names."""
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,16 +11,12 @@ from dashboards.analysis_routes import add_analyses
 from models.errors import DesirelineError
 from models.journey_model import JourneyModel
 from warehouse import (
-    funnels,
     identities,
     identity_report,
     summary,
 )
 from warehouse.answer import Answer
 from warehouse.plain import json_bytes, records
-
-Since = Annotated[datetime | None, Query(alias="from", description="From this instant on, RFC 3339.")]
-Until = Annotated[datetime | None, Query(alias="to", description="Until before this instant, RFC 3339.")]
 
 
 def add_routes(server: FastAPI, engine: Engine, model: JourneyModel) -> None:
@@ -37,22 +32,6 @@ def add_routes(server: FastAPI, engine: Engine, model: JourneyModel) -> None:
         return JSONResponse(
             {"message": f"the warehouse does not answer: {said}", "remedy": "Try again."}, 503
         )
-
-    @server.get("/api/funnel")
-    def funnel(
-        step: Annotated[list[str], Query(description="Steps in order, e.g. add_to_cart[channel=web].")],
-        within: str = "7d",
-        order: str = "ordered",
-        by: str | None = None,
-        exclude: Annotated[list[str], Query()] = [],  # noqa: B006  # FastAPI copies it
-        since: Since = None,
-        until: Until = None,
-    ) -> Response:
-        """How many customers reach each step, in order, within a window."""
-        found = funnels.funnel(
-            engine, step, within=within, order=order, by=by, since=since, until=until, exclude=exclude
-        )
-        return _answer(found, "steps")
 
     @server.get("/api/identity/report")
     def stitching() -> Response:

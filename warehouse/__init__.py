@@ -21,6 +21,7 @@ __all__ = [
     "desire_line",
     "differences",
     "drop_offs",
+    "funnel_customers",
     "funnels",
     "identities",
     "identity_report",

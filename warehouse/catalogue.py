@@ -9,24 +9,26 @@ from warehouse.analysis import Analysis
 from warehouse.answer import QuestionError
 
 _PLACES = {
+    "funnel": "warehouse.funnels:funnel",
+    "funnel-customers": "warehouse.funnel_customers:funnel_customers",
+    "paths": "warehouse.paths:paths",
+    "variants": "warehouse.variants:variants",
+    "desire-line": "warehouse.desire_line:desire_line",
+    "conversion": "warehouse.conversion:conversion",
+    "attribution": "warehouse.attribution:attribution",
     "retention": "warehouse.retention:retention",
     "life-cycle": "warehouse.life_cycle:life_cycle",
     "stickiness": "warehouse.stickiness:stickiness",
-    "alerts": "warehouse.alerts:alerts",
-    "conversion": "warehouse.conversion:conversion",
-    "attribution": "warehouse.attribution:attribution",
     "attempts": "warehouse.attempts:attempts",
     "drop-offs": "warehouse.drop_offs:drop_offs",
     "pain-points": "warehouse.pain_points:pain_points",
     "costs": "warehouse.costs:costs",
-    "moments": "warehouse.moments:moments",
     "pain-before-drop-off": "warehouse.pain_before_drop_off:pain_before_drop_off",
+    "moments": "warehouse.moments:moments",
     "what-differs": "warehouse.differences:what_differs",
     "map": "warehouse.journey_map:journey_map",
     "customer": "warehouse.customers:customer",
-    "desire-line": "warehouse.desire_line:desire_line",
-    "paths": "warehouse.paths:paths",
-    "variants": "warehouse.variants:variants",
+    "alerts": "warehouse.alerts:alerts",
 }
 
 

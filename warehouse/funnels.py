@@ -1,20 +1,23 @@
-"""Funnels: how many customers reach each step, in order, within a window.
+"""Funnels: how many reach each step, within a window; who is lost, and who is still open.
 
 The rules. A try begins at a touchpoint of the first step, its entry; the range selects entries, and what
 comes after its end but within the window counts. The try ends `within` after the entry, that instant
 included.
 - `ordered`: to the next steps in their order, each at a time no earlier than the step before. Others may lie
   between, those of equal time may be taken in either order, and one touchpoint takes one step only.
-- `strict`: the customer's very next touchpoint, in the order of (occurred_at, id), is the next step, or the
-  try has ended.
+- `strict`: the very next touchpoint, in the order of (occurred_at, id), is the next step, or the try has ended.
 - `any`: level k is k different steps, by k touchpoints; the entry is the first of them.
 
-A customer counts once, at the deepest level that any of their entries allows. Of several such tries the one
-that is completed first counts, with the latest entry that it can have; from it are the times and the value of
-a breakdown (of several entries at its instant, the smallest).
+A step's `within` and `after` are counted from the step that was taken before. Without an optional step a try
+goes on; it is taken whenever the counted try can.
 
-Something excluded strictly between the entry and the last step, or the window's end where the last step is
-not reached, spoils a try. Whose deepest tries are all spoiled is not counted; in `any` order a spoiled try
+A customer (journey, transaction, account) counts once, at the deepest level that any of their entries allows. Of
+several such tries the one that is completed first counts, with the latest entry that it can have, then the one whose
+steps come earliest; from it are the times and the value of a breakdown (of several touchpoints at that instant, the
+smallest).
+
+Something excluded strictly between reaching the steps of an exclusion, or the window's end where the second of them
+is not reached, spoils a try. Whose deepest tries are all spoiled is not counted; in `any` order a spoiled try
 does not count, and the deepest of the others does.
 
 Who has not converted, and whose window after the latest entry has not ended at the watermark, is open, and
@@ -22,217 +25,201 @@ not lost. Rates are over the decided: all who entered but those who are open at 
 interval (Wilson).
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from statistics import median
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, Unpack
 
-import msgspec
+import numpy as np
 import pandas as pd
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
+from typing_extensions import Doc
 
-from warehouse.answer import Answer, QuestionError, answer, ask, check_range, utc, watermark
-from warehouse.binds import Binds
-from warehouse.filters import overlap
-from warehouse.keys import Wanted, of_customers
+from warehouse.analysis import analysis
+from warehouse.answer import Answer, Measures, QuestionError, answer, watermark
+from warehouse.breakdowns import differences
+from warehouse.funnel_question import Order, Question, ms
+from warehouse.keys import Per
+from warehouse.plain import plain, records
+from warehouse.scope import Among, Scope
 from warehouse.statistics import wilson
-from warehouse.steps import check_field, check_names, duration_ms, parse
-from warehouse.ties import Counted, Rules, counted
-from warehouse.tries import STEP_BITS, Tries
+from warehouse.tallies import Milliseconds, Tally, tallies
+from warehouse.trends import trend_of
 
-ORDERS = ("ordered", "strict", "any")
-MOST_STEPS = STEP_BITS
-LONGEST_MS = 20 * 365 * 86_400_000
-_COLUMNS = ("step", "name", "count", "open", "lost", "rate", "lo", "hi", "rate_from_previous", "median_s")
-_END_OF_TIME = 1 << 43  # UTC ms; what lies before fits above the bits of the steps
+_MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
+_BINS = (
+    0, 1_000, 10_000, 30_000, _MINUTE, 2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 30 * _MINUTE,
+    _HOUR, 2 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 3 * _DAY, 7 * _DAY, 14 * _DAY, 30 * _DAY,
+    60 * _DAY, 90 * _DAY, 180 * _DAY, 365 * _DAY, 20 * 365 * _DAY,
+)  # fmt: skip
+_COUNTS = ("step", "count", "open", "lost", "decided", "decided_before")
+_FIGURES = ("median_s", "mean_s", "p10_s", "p90_s", "sd_s")
+_COLUMNS = {
+    "step": "int64",
+    "name": "str",
+    "count": "int64",
+    "open": "int64",
+    "lost": "int64",
+    "rate": "float64",
+    "lo": "float64",
+    "hi": "float64",
+    "rate_from_previous": "float64",
+    **dict.fromkeys(_FIGURES, "float64"),
+    "decided": "int64",
+    "decided_before": "int64",
+}
+HIDDEN = ("mean_s", "sd_s", "decided", "decided_before")
 
 
+@analysis("funnel", hidden=HIDDEN)
 def funnel(
     connection: Engine,
-    steps: Sequence[str],
+    steps: Annotated[
+        Sequence[str | Mapping[str, Any]],
+        Doc("Steps in order, e.g. add_to_cart[channel=web], @Purchase, 'a|b', 'b?', or JSON."),
+    ],
     *,
-    within: str = "7d",
-    order: str = "ordered",
-    by: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    exclude: Sequence[str] = (),
+    within: Annotated[str, Doc("Time from the first step to the last, e.g. 30m, 7d.")] = "7d",
+    order: Annotated[
+        Order, Doc("ordered: others may lie between the steps; strict: none may; any: in any order.")
+    ] = "ordered",
+    per: Annotated[Per, Doc("What is counted, each once.")] = "customer",
+    by: Annotated[str | None, Doc("Split by this field, e.g. channel or properties.plan.")] = None,
+    value_of: Annotated[
+        str,
+        Doc("Whose value it is split by: entry, last (step reached), every (step's), or a step's number."),
+    ] = "entry",
+    top: Annotated[int, Doc("Keep so many of the most frequent values apart; the rest is (other).")] = 10,
+    exclude: Annotated[
+        Sequence[str | Mapping[str, Any]],
+        Doc("Who does this between the steps is left out; between the first and second: chat_started:1-2."),
+    ] = (),
+    trend: Annotated[
+        Literal["hour", "day", "week"] | None, Doc("Also conversion by time of entry, by hour, day or week.")
+    ] = None,
+    **among: Unpack[Among],
 ) -> Answer:
-    """One row per step, and per value of `by` at the entry of the counted try, the most frequent first.
+    """How many reach each step, in order, within a window.
 
-    Columns: step (from 1), name, count, open, lost (stopped here), rate (of decided entries, 0–1; NaN: none
-    is), lo, hi (95 %), rate_from_previous, median_s (from the step before). QuestionError says what of it
-    cannot be asked.
+    One row per step, and per value of `by`, the most frequent first. Columns: the field of `by` (str), step (int,
+    from 1), name (str), count, open, lost (stopped here) (int), rate (of decided entries, 0–1; NaN: none is), lo, hi
+    (95 %), rate_from_previous, median_s, mean_s, p10_s, p90_s, sd_s (since the step taken before; NaN: nobody),
+    decided (int, what rate is of), decided_before (what rate_from_previous is of).
+
+    Parts: `steps` (with `by`: the same over all values), `breakdown` (value to its steps), `differences` (each value
+    against all others), `trend`, `time_to_convert`, `total` (times from entry to conversion). The period selects
+    entries. QuestionError says what of it cannot be asked.
     """
-    question = Question(steps, within=within, order=order, by=by, since=since, until=until, exclude=exclude)
-    check_names(connection, [*question.steps, *question.excluded])
+    scope = Scope.of(connection, among)
+    question = Question(
+        steps, scope, within=within, order=order, per=per, by=by, value_of=value_of, exclude=exclude
+    )
+    if top < 1:
+        raise QuestionError(f"{top} values cannot be kept apart", remedy="Let top be at least 1.")
+    question.check_names(connection)
     up_to = watermark(connection)
-    now = 0 if up_to is None else _ms(up_to)  # before the first watermark nothing is decided
-    tied = _tied(connection, question)
-    binds = Binds()
-    sql = question.tallies(binds, now, gaps=bool(tied))
-    found = ask(connection, text(sql), binds)
-    tallies = {row[0]: Tally(*row[1:]) for row in found.itertuples(index=False, name=None)}
-    for value, one in tied:
-        undecided = len(one.times) < question.last and one.latest_entry + question.window_ms >= now
-        tallies.setdefault(value, Tally.empty(question.last)).add(one, undecided=undecided)
-    if not by:
-        tallies = {"": tallies.get("", Tally.empty(question.last))}
-    most_first = sorted(tallies.items(), key=lambda item: (-item[1].reached[0], item[0]))
-    rows = [row for value, tally in most_first for row in tally.rows(question, value)]
-    frame = pd.DataFrame(rows, columns=[*([by] if by else []), *_COLUMNS])
-    return answer(frame.astype(_DTYPES), found.sql(), up_to)
+    now = 0 if up_to is None else ms(up_to)  # before the first watermark nothing is decided
+    trending = None if trend is None else trend_of(trend, scope.zone)
+    of, sql = tallies(connection, question, now, most=top, trend=trending)
+    whole = Tally.together([*of.values()], question.last) if of else Tally.empty(question.last)
+    if question.every and by:
+        # who has several values is in several of them, and once in the whole
+        alone = Question(
+            steps, scope, within=within, order=order, per=per, by=None, value_of="entry", exclude=exclude
+        )
+        found, _ = tallies(connection, alone, now, most=1, trend=trending)
+        whole = found.get("", Tally.empty(question.last))
+    overall = _frame(_rows(whole, question))
+    parts: dict[str, Any] = {}
+    frame = overall
+    if by:
+        per_value = {value: _frame(_rows(tally, question)) for value, tally in of.items()}
+        frame = _by_value(by, per_value)
+        parts["steps"] = overall
+        parts["breakdown"] = {value: {"steps": _listed(rows)} for value, rows in per_value.items()}
+        if not question.every:
+            ends = {
+                value: (tally.reached[-1], _decided(tally, question.last - 1)) for value, tally in of.items()
+            }
+            parts["differences"] = differences(by, ends)
+    if trending is not None:
+        parts["trend"] = trending.rows(whole.trend, question.window_ms, question.range_ms, now)
+    parts["time_to_convert"] = _histogram(whole.totals, question.window_ms)
+    parts["total"] = dict(zip(_FIGURES, map(plain, _times(whole.totals)), strict=True))
+    measures = Measures(
+        keys=(*([by] if by else []), "step", "name"),
+        counts=("count",),
+        rates={"rate": ("count", "decided"), "rate_from_previous": ("count", "decided_before")},
+        means={"mean_s": ("sd_s", "count")},
+        figures=("median_s", "p10_s", "p90_s"),
+    )
+    return answer(frame, sql, up_to, measures=measures, parts=parts, noun="steps")
 
 
-_DTYPES = {
-    **dict.fromkeys(("step", "count", "open", "lost"), "int64"),
-    **dict.fromkeys(("rate", "lo", "hi", "rate_from_previous", "median_s"), "float64"),
-}
-
-
-class Question:
-    """A funnel as it was asked, checked; and as SQL, in which every value is bound."""
-
-    def __init__(
-        self,
-        steps: Sequence[str],
-        *,
-        within: str,
-        order: str,
-        by: str | None,
-        since: datetime | None,
-        until: datetime | None,
-        exclude: Sequence[str],
-    ) -> None:
-        if not 1 <= len(steps) <= MOST_STEPS:
-            raise QuestionError(
-                f"a funnel has 1 to {MOST_STEPS} steps, not {len(steps)}",
-                remedy="Name them in their order, e.g. product_view add_to_cart purchase.",
-            )
-        if order not in ORDERS:
-            raise QuestionError(f'order "{order}" is not known', remedy=f"It is one of {', '.join(ORDERS)}.")
-        if exclude and order == "strict":
-            raise QuestionError(
-                "nothing lies between the steps of a strict funnel that could be excluded",
-                remedy="Leave the exclusion out, or ask for another order.",
-            )
-        self.steps = [parse(step) for step in steps]
-        self.excluded = [parse(step) for step in exclude]
-        self.last = len(self.steps)
-        self.order = order
-        self.by = check_field(by) if by else None
-        self.window_ms = duration_ms(within)
-        if self.window_ms > LONGEST_MS:
-            raise QuestionError(f'the window "{within}" is longer than 20 years', remedy="Write e.g. 30d.")
-        check_range(since, until)
-        self.range_ms = (None if since is None else _ms(since), None if until is None else _ms(until))
-
-    @property
-    def rules(self) -> Rules:
-        """What `ties` has to know."""
-        since, until = self.range_ms
-        return Rules(self.last, self.window_ms, self.order == "any", since or 0, until or _END_OF_TIME)
-
-    def tallies(self, binds: Binds, now: int, *, gaps: bool) -> str:
-        """SQL: a row per value of the breakdown, as `Tally`. `now`: the watermark, UTC ms.
-
-        `gaps`: all times between steps, instead of their medians.
-        """
-        tries = self.tries(binds)
-        steps = range(1, self.last + 1)
-        between = [f"toInt64(times[{k}]) - toInt64(times[{k - 1}]), level >= {k}" for k in steps[1:]]
-        reached = ", ".join(f"countIf(level >= {k})" for k in steps)
-        still = ", ".join(f"countIf(level = {k} and undecided)" for k in steps)
-        all_gaps = ", ".join(f"groupArrayIf({gap})" for gap in between) if gaps else ""
-        medians = "" if gaps else ", ".join(f"quantileExactInclusiveIf(0.5)({gap})" for gap in between)
-        undecided = f"level < {self.last} and latest_entry + {tries.window} >= {binds.bound(now)}"
-        return f"""
-            select value, [{reached}] as reached, [{still}] as still, [{all_gaps}] as gaps,
-                   [{medians}] as medians
-            from (select value, level, times, {undecided} as undecided from ({tries.sql()}))
-            group by value"""  # noqa: S608  values are bound, names are ours
-
-    def tries(self, binds: Binds) -> Tries:
-        """Every customer's try, as SQL."""
-        since, until = (None if bound is None else binds.bound(bound) for bound in self.range_ms)
-        window = binds.bound(self.window_ms)
-        wanted = Wanted(self.steps, self.excluded, self.by, self.order, since, until, window)
-        entry = [*([f"t >= {since}"] if since else []), *([f"t < {until}"] if until else [])]
-        return Tries(
-            customers=of_customers(wanted, binds),
-            last=self.last,
-            order=self.order,
-            overlapping=overlap(self.steps),
-            entry=f"({' and '.join(entry) or '1'})",
-            window=window,
+def _rows(tally: Tally, question: Question) -> Iterator[tuple[Any, ...]]:
+    """A row of the answer per step."""
+    for step, asked in enumerate(question.steps):
+        count, decided = tally.reached[step], _decided(tally, step)
+        before = step - 1
+        while before > 0 and question.steps[before].optional:
+            before -= 1
+        decided_before = tally.reached[before] - tally.missed(before, step) if step else 0
+        yield (
+            step + 1,
+            asked.name if question.order != "any" else f"any {step + 1} of {question.last}",
+            count,
+            tally.still[step],
+            tally.ended[step] if step + 1 < question.last else 0,
+            count / decided if decided else None,
+            *wilson(count, decided),
+            count / decided_before if decided_before else None,
+            *_times(tally.gaps[step]),
+            decided,
+            decided_before,
         )
 
 
-class Tally(msgspec.Struct):
-    """Customers of one value of a breakdown, by step: who reached it, who is open there; and the ms since the
-    step before, each of them or their median.
-    """
-
-    reached: list[int]
-    still: list[int]
-    gaps: list[list[int]]
-    medians: list[float]
-
-    @classmethod
-    def empty(cls, last: int) -> "Tally":
-        """Nobody."""
-        return cls([0] * last, [0] * last, [[] for _ in range(1, last)], [])
-
-    def add(self, one: Counted, *, undecided: bool) -> None:
-        """Count one more customer."""
-        level = len(one.times)
-        for step in range(level):
-            self.reached[step] += 1
-        self.still[level - 1] += undecided
-        for step in range(1, level):
-            self.gaps[step - 1].append(one.times[step] - one.times[step - 1])
-
-    def median_ms(self, step: int) -> float | None:
-        """From the step before, counted from 0; None where nobody came that far."""
-        if step == 0 or not self.reached[step]:
-            return None
-        return self.medians[step - 1] if self.medians else median(self.gaps[step - 1])
-
-    def rows(self, question: Question, value: str) -> Iterator[tuple[Any, ...]]:
-        """A row of the answer per step."""
-        for step, asked in enumerate(question.steps):
-            count, still = self.reached[step], self.still[step]
-            after = self.reached[step + 1] if step + 1 < question.last else count
-            decided = self.reached[0] - sum(self.still[:step])
-            before = self.reached[step - 1] - self.still[step - 1] if step else 0
-            gap = self.median_ms(step)
-            row = (
-                step + 1,
-                asked.name if question.order != "any" else f"any {step + 1} of {question.last}",
-                count,
-                still,
-                count - after - still,
-                count / decided if decided else None,
-                *wilson(count, decided),
-                count / before if before else None,
-                None if gap is None else gap / 1000,
-            )
-            yield (value, *row) if question.by else row
+def _decided(tally: Tally, step: int) -> int:
+    """All who entered but those who are open at an earlier step."""
+    return tally.reached[0] - tally.missed(0, step)
 
 
-def _tied(connection: Engine, question: Question) -> list[tuple[str, Counted]]:
-    """Those whom SQL leaves out, with the value of the breakdown that they count for."""
-    binds = Binds()
-    sql = question.tries(binds).left_out()
-    if sql is None:
-        return []
-    tied = []
-    for keys, excluded, entry_values in ask(connection, text(sql), binds).itertuples(index=False, name=None):
-        one = counted(keys, excluded, question.rules)
-        if one is not None:
-            tied.append((min((value for at, value in entry_values if at == one.times[0]), default=""), one))
-    return tied
+def _times(gaps: Milliseconds) -> tuple[float | None, ...]:
+    """Median, mean, p10, p90 and standard deviation, s; None where there are too few."""
+    if not len(gaps):
+        return (None,) * len(_FIGURES)
+    p10, median, p90 = np.percentile(gaps, (10, 50, 90)) / 1000
+    deviation = float(gaps.std(ddof=1)) / 1000 if len(gaps) > 1 else None
+    return float(median), float(gaps.mean()) / 1000, float(p10), float(p90), deviation
 
 
-def _ms(at: datetime) -> int:
-    return round(utc(at).timestamp() * 1000)
+def _histogram(totals: Milliseconds, window_ms: int) -> pd.DataFrame:
+    """Columns: from_s, to_s (s; a bin holds its beginning and not its end, the last one both), count, share."""
+    edges = [edge for edge in _BINS if edge < window_ms] + [window_ms]
+    counts, _ = np.histogram(totals, bins=edges)
+    frame = pd.DataFrame({"from_s": edges[:-1], "to_s": edges[1:], "count": counts})
+    frame["share"] = frame["count"] / max(1, len(totals))
+    frame[["from_s", "to_s"]] /= 1000
+    return frame
+
+
+def _frame(rows: Iterator[tuple[Any, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(list(rows), columns=list(_COLUMNS)).astype(_COLUMNS)
+
+
+def _by_value(by: str, per_value: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    frame = pd.concat([_frame(iter(())), *per_value.values()], ignore_index=True)
+    values = [value for value, rows in per_value.items() for _ in range(len(rows))]
+    # a field may have the name of a column of ours
+    frame.insert(0, by, pd.Series(values, dtype="str"), allow_duplicates=True)
+    return frame
+
+
+def _listed(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Steps as JSON has them."""
+    return [
+        {
+            "interval" if name == "lo" else name: [value, row["hi"]] if name == "lo" else value
+            for name, value in row.items()
+            if name != "hi"
+        }
+        for row in records(rows)
+    ]

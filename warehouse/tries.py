@@ -1,7 +1,8 @@
 """The try that each customer is counted with: how deep it went, when it reached each step; as SQL.
 
-A touchpoint becomes a number: its time in ms, then a bit for every step that it takes. A customer is an
-array of such numbers, sorted, and a funnel is some passes over these arrays, for all customers at once:
+A touchpoint becomes a number: its time in ms, then a bit for every step that it takes. A customer (or what else
+is counted, a unit) is an array of such numbers, sorted, and a funnel is some passes over these arrays, for all
+units at once:
 
 *Ordered.* `entry_k[i]` is the latest entry from which step k is reached at touchpoint i within the window,
 0 if it is from none. It is the best `entry_(k-1)` before i; and since a later touchpoint never has an earlier
@@ -14,75 +15,124 @@ will do.
 *Any.* `next_k[i]` is the first time from touchpoint i on that step k is taken. Those within the window after
 an entry, in their order, are its levels.
 
-Where touchpoints of one time could take several steps each, no order of them need be right for all levels.
-Such customers are left to `warehouse.ties`; there are none unless two steps overlap.
+Steps that are optional or have limits of their own are walked in `warehouse.limited_tries`. Where touchpoints of
+one time could take several steps each, no order of them need be right for all levels; and an exclusion between
+some steps only depends on more than the entry. Such units are left to `warehouse.walked_tries`; there are none unless
+two steps overlap, or something excluded happened.
 """
 
 from dataclasses import dataclass
 
+from warehouse import limited_tries
+from warehouse.limited_tries import Limit
+
 STEP_BITS = 20
-_STEPS_TAKEN = (1 << STEP_BITS) - 1
+STEPS_TAKEN = (1 << STEP_BITS) - 1
 _LOWEST = "bitAnd({0}, bitNot({0}) + 1)"
 _BEFORE = "arrayPushFront(arrayPopBack({}), 0)"
 _AFTER = "arrayPushBack(arrayPopFront({}), 0)"
 
 
 @dataclass(frozen=True)
-class Customers:
-    """Where customers come from. `sql` gives a row for each that has a touchpoint which takes a step:
+class Units:
+    """Where what is counted comes from. `sql` gives a row for each that has a touchpoint which takes a step:
 
-    `keys`: time << 20 | steps taken, of touchpoints in the order (occurred_at, id) where the order is strict;
-    `excluded`: times of what is excluded; `entry_values`: (time, value of the breakdown) of what may be an
-    entry.
+    `unit`: its id; `keys`: time << 20 | steps taken, of touchpoints in the order (occurred_at, id) where the
+    order is strict; `outs`: time << 20 | exclusions met, of what is excluded; `entry_values`: (key, value of the
+    breakdown) of those whose value is needed.
     """
 
     sql: str
     valued: bool  # there is a breakdown
+    every: bool  # a unit has one value
     excluding: bool  # something is excluded
 
 
 @dataclass(frozen=True)
 class Tries:
-    """A funnel of `last` steps. `overlapping`: a touchpoint may take one of several. `entry`: SQL condition
-    on an entry's time t; `window`: SQL of its length, ms.
+    """A funnel. `limits`: what each step says of the one before it; `overlapping`: a touchpoint may take one of
+    several; `whole`: what is excluded is so from the first step to the last; `entry`: SQL condition on an entry's
+    time t; `window`: SQL of its length, ms; `value_at`: the level whose value is that of a breakdown, 0: the last.
     """
 
-    customers: Customers
-    last: int
+    units: Units
+    limits: tuple[Limit, ...]
     order: str  # ordered, strict, any
     overlapping: bool
+    whole: bool
     entry: str
     window: str
+    value_at: int
+
+    @property
+    def last(self) -> int:
+        """How many steps there are."""
+        return len(self.limits)
+
+    @property
+    def limited(self) -> bool:
+        """Whether a step is optional or has limits."""
+        return any(limit.any for limit in self.limits)
 
     def sql(self) -> str:
-        """A row per counted customer: value, level, times (UTC ms, one per level), latest_entry (UTC ms)."""
-        walked = {"ordered": self._ordered, "strict": self._strict, "any": self._any}[self.order]()
-        value = "''"
-        if self.customers.valued:
-            value = "arrayMin(arrayMap(e -> e.2, arrayFilter(e -> e.1 = times[1], entry_values)))"
-        return f"select {value} as value, level, times, latest_entry from ({walked})"  # noqa: S608
+        """A row per counted unit: unit, value, level, times (UTC ms, one per level; 0: it went on without),
+        latest_entry (UTC ms).
+        """
+        if self.limited:
+            entered = f"""
+                select unit, ts, taken, entry_values, latest_entry, entries
+                from ({self._arrays()}) where latest_entry > 0 and not left_out"""  # noqa: S608
+            walked = limited_tries.walked(
+                entered, self.limits, strict=self.order == "strict", window=self.window
+            )
+        else:
+            walked = {"ordered": self._ordered, "strict": self._strict, "any": self._any}[self.order]()
+        return f"select unit, {self._value()} as value, level, times, latest_entry from ({walked})"  # noqa: S608
 
     def left_out(self) -> str | None:
-        """SQL for who is left out of `sql`: keys, excluded, entry_values. None: nobody can be."""
-        if not self.overlapping or self.order == "strict":
+        """SQL for what is left out of `sql`: unit, keys, outs, entry_values. None: nothing can be."""
+        if self._left_out() == "0":
             return None
-        return f"select sorted, excluded, entry_values from ({self._arrays()}) where beyond_order"  # noqa: S608
+        return f"select unit, sorted, outs, entry_values from ({self._arrays()}) where left_out"  # noqa: S608
+
+    def _value(self) -> str:
+        if not self.units.valued:
+            return "''"
+        if self.units.every:
+            return "entry_values[1].2"
+        place = self.value_at or "level"
+        taking = f"bitAnd(e.1, bitShiftLeft(toUInt64(1), {place} - 1))"
+        if self.order == "any":
+            taking = steps_of("e.1")
+        at = f"times[{place}]"
+        values = f"arrayFilter(e -> {at_of('e.1')} = {at} and {taking} != 0, entry_values)"
+        value = f"arrayMin(arrayMap(e -> e.2, {values}))"
+        if self.value_at > 1:
+            missing = f"'{not_reached(self.value_at)}'"
+            return f"if(level < {place} or {at} = 0, {missing}, {value})"
+        return value
 
     def _arrays(self) -> str:
         """`ts`: times, `taken`: steps taken at each, `entries`: the times that may be entries, else 0."""
         return f"""
-            select {"keys" if self.order == "strict" else "arraySort(keys)"} as sorted,
-                   excluded, entry_values,
+            select unit, {"keys" if self.order == "strict" else "arraySort(keys)"} as sorted,
+                   outs, arrayMap(x -> {at_of("x")}, outs) as excluded, entry_values,
                    arrayMap(k -> bitShiftRight(k, {STEP_BITS}), sorted) as ts,
-                   arrayMap(k -> bitAnd(k, {_STEPS_TAKEN}), sorted) as taken,
+                   arrayMap(k -> bitAnd(k, {STEPS_TAKEN}), sorted) as taken,
                    arrayMap((t, m) -> if({self._enters()}, t, 0), ts, taken) as entries,
                    arrayMax(entries) as latest_entry,
-                   {self._beyond_order()} as beyond_order
-            from ({self.customers.sql})"""  # noqa: S608
+                   {self._left_out()} as left_out
+            from ({self.units.sql})"""  # noqa: S608
 
     def _enters(self) -> str:
         takes_first = "m != 0" if self.order == "any" else "bitAnd(m, 1) != 0"
         return f"{takes_first} and {self.entry}"
+
+    def _left_out(self) -> str:
+        if self.units.excluding and (self.limited or not self.whole):
+            spoilable = "notEmpty(outs)"
+            return f"{spoilable} or {self._beyond_order()}"
+        return self._beyond_order()
 
     def _beyond_order(self) -> str:
         if not self.overlapping or self.order == "strict":
@@ -99,7 +149,7 @@ class Tries:
         )
 
     def _entered(self) -> str:
-        """The customers with an entry, and `entry_k` for every step k."""
+        """The units with an entry, and `entry_k` for every step k."""
         passes = ["entries as entry_1"]
         for k in range(2, self.last + 1):
             before = f"entry_{k - 1}" if self.order == "strict" else f"arrayFill(e -> e > 0, entry_{k - 1})"
@@ -108,8 +158,8 @@ class Tries:
                 f" ts, taken, {_BEFORE.format(before)}) as entry_{k}"
             )
         return f"""
-            select ts, taken, excluded, entry_values, latest_entry, {", ".join(passes)}
-            from ({self._arrays()}) where latest_entry > 0 and not beyond_order"""  # noqa: S608
+            select unit, ts, taken, excluded, entry_values, latest_entry, {", ".join(passes)}
+            from ({self._arrays()}) where latest_entry > 0 and not left_out"""  # noqa: S608
 
     def _deepest(self) -> str:
         """Of each its `level`, and as `reached` the entries by which touchpoints reach it."""
@@ -118,14 +168,14 @@ class Tries:
         reached = ", ".join(f"level = {k}, entry_{k}" for k in levels)
         single = self.last == 1
         return f"""
-            select ts, taken, excluded, entry_values, latest_entry,
+            select unit, ts, taken, excluded, entry_values, latest_entry,
                    {"1" if single else f"multiIf({level}, 1)"} as level,
                    {"entry_1" if single else f"multiIf({reached}, entry_1)"} as reached
             from ({self._entered()})"""  # noqa: S608
 
     def _chosen(self) -> str:
         """`entry` of the try that is completed first, begun as late as that allows."""
-        if self.customers.excluding:
+        if self.units.excluding and self.whole:
             return self._chosen_of_those_not_spoiled()
         return f"""
             select *, arrayMin(arrayFilter((t, e) -> e > 0, ts, reached)) as completed,
@@ -164,12 +214,12 @@ class Tries:
             )
         times = ", ".join(f"ts[place_{k}]" for k in range(1, self.last + 1))
         return f"""
-            select level, latest_entry, entry_values, arraySlice([{times}], 1, level) as times
+            select unit, level, latest_entry, entry_values, arraySlice([{times}], 1, level) as times
             from (select *, {", ".join(places)} from ({self._chosen()}))"""  # noqa: S608
 
     def _strict(self) -> str:
         return f"""
-            select level, latest_entry, entry_values,
+            select unit, level, latest_entry, entry_values,
                    arrayLastIndex((t, e) -> t = completed and e = entry, ts, reached) as last_place,
                    arraySlice(ts, last_place - level + 1, level) as times
             from ({self._chosen()})"""  # noqa: S608
@@ -183,9 +233,9 @@ class Tries:
         nexts = ", ".join(f"next_{k}" for k in range(1, self.last + 1))
         whole = f"if(length(run) = {self.last}, run[-1], run[1] + {self.window})"
         return f"""
-            select length(run) as level, latest_entry, entry_values, run as times
+            select unit, length(run) as level, latest_entry, entry_values, run as times
             from (
-                select latest_entry, entry_values,
+                select unit, latest_entry, entry_values,
                        arraySort(run -> (-length(run), run[-1], -toInt64(run[1])), arrayFilter(
                            run -> notEmpty(run)
                                and not arrayExists(x -> x > run[1] and x < {whole}, excluded),
@@ -195,11 +245,26 @@ class Tries:
                        )) as runs,
                        runs[1] as run
                 from (
-                    select ts, taken, excluded, entry_values, latest_entry, entries, {", ".join(passes)}
-                    from ({self._arrays()}) where latest_entry > 0 and not beyond_order
+                    select unit, ts, taken, excluded, entry_values, latest_entry, entries, {", ".join(passes)}
+                    from ({self._arrays()}) where latest_entry > 0 and not left_out
                 )
                 where notEmpty(runs)
             )"""  # noqa: S608
+
+
+def steps_of(key: str) -> str:
+    """SQL: the bits of a key."""
+    return f"bitAnd({key}, {STEPS_TAKEN})"
+
+
+def at_of(key: str) -> str:
+    """SQL: the time of a key, UTC ms."""
+    return f"bitShiftRight({key}, {STEP_BITS})"
+
+
+def not_reached(level: int) -> str:
+    """What stands for the value of a step that was not reached."""
+    return f"(step {level} not reached)"
 
 
 def _bit(k: int) -> str:

@@ -9,7 +9,6 @@ import typer
 
 from desireline import children
 from desireline.cli import (
-    analyses,
     cohort,
     feeding,
     identity,
@@ -19,6 +18,7 @@ from desireline.cli import (
     rejected,
     roles,
     saved,
+    summary,
     topics,
     up,
 )
@@ -37,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (up, analyses, saved, feeding, operations, rebuild, roles):
+for module in (up, summary, saved, feeding, operations, rebuild, roles):
     module.add_to(app)
 app.add_typer(topics.app, name="topics")
 app.add_typer(tables.app, name="warehouse")

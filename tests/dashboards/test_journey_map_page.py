@@ -165,11 +165,11 @@ def test_the_api_describes_itself_and_says_what_is_wrong(url: str) -> None:
     described = httpx.get(f"{url}/openapi.json").json()["paths"]
     for path in ("funnel", "conversion", "drop-offs", "pain-points", "alerts", "summary", "map"):
         assert f"/api/{path}" in described
-    answer = httpx.get(f"{url}/api/funnel", params={"step": ["add_to_cartt", "purchase"]})
+    answer = httpx.get(f"{url}/api/funnel", params={"steps": ["add_to_cartt", "purchase"]})
     assert answer.status_code == 400
     assert "add_to_cart" in answer.json()["remedy"]
     found = httpx.get(
-        f"{url}/api/funnel", params={"step": ["product_view", "add_to_cart", "purchase"]}
+        f"{url}/api/funnel", params={"steps": ["product_view", "add_to_cart", "purchase"]}
     ).json()
     assert [step["step"] for step in found["steps"]] == [1, 2, 3]
     assert found["steps"][0]["count"] >= found["steps"][1]["count"] > 0

@@ -5,23 +5,18 @@ customers against the reference that tries every way to walk the steps.
 # ruff: noqa: E501  a case is a line
 
 import re
-from collections.abc import Callable, Iterator
-from random import Random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from tests.warehouse.funnel_reference import Asked, counted, levels
 from tests.warehouse.stories import (
     EPOCH_MS,
     MINUTE_MS,
     Told,
     empty,
-    insert,
     load,
     moment,
     set_watermark,
@@ -348,134 +343,3 @@ def test_what_cannot_be_asked_is_said_with_a_way_out(
         funnels.funnel(asked, asking.pop("steps"), **asking)
     assert what in raised.value.what
     assert remedy in (raised.value.remedy or "")
-
-
-# what a step is called, and what takes it
-STEPS: dict[str, Callable[[Told], bool]] = {
-    "view": lambda t: t.type == "view",
-    "cart": lambda t: t.type == "cart",
-    "buy": lambda t: t.type == "buy",
-    "view|cart": lambda t: t.type in ("view", "cart"),
-    "*": lambda t: True,
-    "@Purchase": lambda t: t.fields["phase"] == "Purchase",
-    "*[channel=chat]": lambda t: t.fields["channel"] == "chat",
-    "view[channel!=chat]": lambda t: t.type == "view" and t.fields["channel"] != "chat",
-    "buy[queue=A]": lambda t: t.type == "buy" and t.fields["queue"] == "A",
-}
-POPULATION, GAP_MS, LAST_MINUTE = 60, 4 * MINUTE_MS, 16
-
-
-class Population(dict[str, list[Told]]):
-    """Customers and what happened to them."""
-
-    def __repr__(self) -> str:
-        return f"{len(self)} customers"
-
-
-def made_up(seed: int) -> Population:
-    """Customers with few types at few instants, so that equal times and exact ends of windows are common."""
-    random = Random(seed)
-    ids = [f"t{n:04}" for n in range(POPULATION * 7)]
-    random.shuffle(ids)
-    return Population(
-        {
-            f"c{n:03}": [
-                Told(
-                    f"c{n:03}",
-                    EPOCH_MS + random.randint(0, LAST_MINUTE) * MINUTE_MS,
-                    random.choice(["view", "view", "cart", "buy", "chat"]),
-                    ids.pop(),
-                    {
-                        "channel": random.choice(["web", "chat"]),
-                        "phase": random.choice(["Awareness", "Purchase"]),
-                        "queue": random.choice(["", "A"]),
-                    },
-                )
-                for _ in range(random.randint(1, 6))
-            ]
-            for n in range(POPULATION)
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def population(loader: Client) -> Iterator[Population]:
-    """Made-up customers, some of whose touchpoints were somebody else's until two of them were merged."""
-    customers = made_up(seed=20260102)
-    empty(loader, "touchpoint_rows", "journey_rows")
-    once = [
-        Told(f"{customer}-{place % 2}", t.at, t.type, t.id, t.fields)
-        for customer, told in customers.items()
-        for place, t in enumerate(told)
-    ]
-    before = load(loader, once, gap_ms=GAP_MS)
-    after = load(loader, [t for told in customers.values() for t in told], gap_ms=GAP_MS, version=2)
-    gone = [
-        {**row, "version": 2, "deleted": 1} for row in before if row["id"] not in {row["id"] for row in after}
-    ]
-    insert(loader, "journey_rows", gone)
-    yield customers
-    empty(loader, "touchpoint_rows", "journey_rows")
-
-
-@st.composite
-def questions(draw: Callable[..., Any]) -> dict[str, Any]:
-    order = draw(st.sampled_from(funnels.ORDERS))
-    bounds = st.one_of(st.none(), st.integers(0, LAST_MINUTE).map(lambda m: EPOCH_MS + m * MINUTE_MS))
-    since, until = draw(bounds), draw(bounds)
-    if since is not None and until is not None and since >= until:
-        until = None
-    return {
-        "steps": draw(st.lists(st.sampled_from(list(STEPS)), min_size=1, max_size=4)),
-        "order": order,
-        "window": draw(st.sampled_from([1, 3, 5, 30])) * MINUTE_MS,
-        "exclude": [] if order == "strict" else draw(st.lists(st.sampled_from(["chat", "*[queue=A]"]), max_size=1)),
-        "since": since,
-        "until": until,
-        "watermark": EPOCH_MS + draw(st.integers(0, 2 * LAST_MINUTE)) * MINUTE_MS,
-        "by": draw(st.sampled_from([None, "channel", "customer_id", "queue"])),
-    }  # fmt: skip
-
-
-@given(question=questions())
-def test_any_funnel_is_that_of_the_reference(
-    asked: Engine, loader: Client, population: Population, question: dict[str, Any]
-) -> None:
-    set_watermark(loader, question["watermark"])
-    excluded = {"chat": lambda t: t.type == "chat", "*[queue=A]": lambda t: t.fields["queue"] == "A"}
-    by = question["by"]
-    fields = {"customer_id": lambda t: t.customer, None: lambda t: ""}
-    reference = Asked(
-        steps=[STEPS[name] for name in question["steps"]],
-        window=question["window"],
-        order=question["order"],
-        exclude=excluded[question["exclude"][0]] if question["exclude"] else None,
-        since=question["since"],
-        until=question["until"],
-        by=fields.get(by, lambda t: t.fields.get(by)),
-    )
-    of: dict[str, list[Any]] = {}
-    for told in population.values():
-        one = counted(told, reference, question["watermark"])
-        if one is not None:
-            of.setdefault(one.value, []).append(one)
-    last = len(question["steps"])
-    expected = {value: levels(ones, last) for value, ones in of.items()}
-    if not by:
-        expected.setdefault("", levels([], last))
-    answer = funnels.funnel(
-        asked,
-        question["steps"],
-        order=question["order"],
-        within=f"{question['window']}ms",
-        exclude=question["exclude"],
-        since=None if question["since"] is None else moment(question["since"]),
-        until=None if question["until"] is None else moment(question["until"]),
-        by=by,
-    )
-    names = list(expected[next(iter(expected))][0]) if expected else []
-    found: dict[str, list[Any]] = {}
-    for row in answer.to_dict("records"):
-        plain = {name: None if row[name] != row[name] else row[name] for name in names}
-        found.setdefault(str(row[by]) if by else "", []).append(plain)
-    assert found == {value: [pytest.approx(row) for row in rows] for value, rows in expected.items()}
