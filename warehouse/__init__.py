@@ -18,7 +18,6 @@ __all__ = [
     "conversion",
     "costs",
     "customers",
-    "desire_line",
     "differences",
     "drop_offs",
     "funnel_customers",

@@ -79,7 +79,8 @@ def trends(
     """The parts `trend` (of all) and `trends` (of each of the first rows). `finish` adds rates."""
     frame, keys = pd.DataFrame(counted), breakdown.keys
     whole = frame.groupby("bucket", as_index=False).sum(numeric_only=True)
-    chosen = frame.merge(first[keys].head(MOST_TRENDS), on=keys) if keys else whole
+    # in the order of the answer, whatever the order in which ClickHouse gives its groups
+    chosen = first[keys].head(MOST_TRENDS).merge(frame, on=keys) if keys else whole
     found = {
         "trend": filled(whole, [], every, scope, counted.watermark),
         "trends": breakdown.named(filled(chosen, keys, every, scope, counted.watermark)),

@@ -87,7 +87,8 @@ def _function(name: str) -> Callable[..., None]:
 
 
 def _annotation(one: Any) -> Any:
-    kind: Any = Literal[one.choices] if one.choices else one.plain_type
+    # Typer takes no list of choices: what is given is checked by the analysis's own parameters
+    kind: Any = Literal[one.choices] if one.choices and not one.several else one.plain_type
     instant = one.name in ("since", "until")
     if instant:
         kind = str
