@@ -32,7 +32,7 @@ converge: $(VENV)/.ready-to-test
 converge-kafka: $(VENV)/.ready-to-test
 	@$(BIN)/python -m tests.converge --kafka
 
-bench: $(VENV)/.ready-to-test
+bench: $(VENV)/.ready-to-run
 	$(BIN)/python -m benchmarks
 
 reference: $(VENV)/.ready-to-run
