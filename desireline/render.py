@@ -172,7 +172,11 @@ def records(answer: "pd.DataFrame") -> list[dict[str, Any]]:
 def table(answer: "pd.DataFrame", *, title: str | None = None, hidden: Collection[str] = ()) -> Table:
     """The answer for a person's eyes: numbers stand right, `lo` and `hi` in one column, no `hidden` ones."""
     made = _grid(title)
-    columns = {str(name): [cell(str(name), value) for value in answer[name]] for name in answer.columns}
+    columns = {
+        str(name): [cell(str(name), value) for value in answer[name]]
+        for name in answer.columns
+        if name not in hidden
+    }
     if "lo" in columns and "hi" in columns:
         bounds = zip(columns["lo"], columns.pop("hi"), strict=True)
         columns = {
@@ -181,8 +185,7 @@ def table(answer: "pd.DataFrame", *, title: str | None = None, hidden: Collectio
             else cells
             for name, cells in columns.items()
         }
-    shown = {name: cells for name, cells in columns.items() if name not in hidden}
-    for name, cells in shown.items():
+    for name, cells in columns.items():
         right = (
             name == "95 %"
             or (name in answer and answer[name].dtype.kind in "iuf")
@@ -200,7 +203,7 @@ def table(answer: "pd.DataFrame", *, title: str | None = None, hidden: Collectio
             overflow="fold",
             vertical="top",
         )
-    for row in zip(*shown.values(), strict=True):
+    for row in zip(*columns.values(), strict=True):
         made.add_row(*row)
     if answer.empty:
         made.caption = "nothing"

@@ -43,11 +43,11 @@ _MANY = 100
 _START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@analysis("attribution")
+@analysis("attribution", hidden=("lo", "hi", "paths"))
 def attribution(
     connection: Engine,
     *,
-    to: Annotated[
+    by: Annotated[
         To, Doc("What is credited: campaigns, channels, utm sources or mediums, types of touchpoints.")
     ] = "campaign",
     of: Annotated[
@@ -62,9 +62,9 @@ def attribution(
 ) -> Answer:
     """Which campaigns, channels or touchpoints conversions and revenue are credited to.
 
-    One row per value of `to`, and currency, with the largest first and "(none)" last. The period is of conversions, and
+    One row per value of `by`, and currency, with the largest first and "(none)" last. The period is of conversions, and
     of touches that led to none; touches before it count for what came in it. Persona and campaign are those of the
-    conversion's journey. Columns: the one of `to`; of conversions paths, converted (paths with it, and those that
+    conversion's journey. Columns: the one of `by`; of conversions paths, converted (paths with it, and those that
     converted), rate, lo, hi (95 %; NaN of "(none)"); of revenue currency; then one per rule: conversions or major units
     (Decimal of 4 places; rules sum to the whole exactly). Part `shapley`: exact, orders, error (largest half width of a
     95 % interval, in conversions; revenue is credited in their proportion). QuestionError for a window of more than
@@ -73,7 +73,7 @@ def attribution(
     _check(rules, most)
     up_to = watermark(connection)
     paths = TouchPaths(
-        to=to,
+        to=by,
         within_ms=_duration(within),
         half_life_ms=_duration(half_life),
         scope=Scope.of(connection, among),
@@ -87,7 +87,7 @@ def attribution(
     found = ask(connection, text(paths.moves(kept, binds, money=of == "revenue")), binds)
     counted = _Counted(found)
     shares, sampled = _shares(counted, rules, seed)
-    columns: dict[str, str] = {to: "str"}
+    columns: dict[str, str] = {by: "str"}
     if of == "conversions":
         columns |= dict.fromkeys(("paths", "converted"), "int64") | dict.fromkeys(
             ("rate", "lo", "hi"), "float64"
@@ -100,7 +100,7 @@ def attribution(
     frame = pd.DataFrame(rows, columns=list(columns)).astype(columns)
     rates = {"rate": ("converted", "paths")} if of == "conversions" else {}
     measures = Measures(
-        keys=(to,) if of == "conversions" else (to, "currency"),
+        keys=(by,) if of == "conversions" else (by, "currency"),
         counts=("paths", "converted") if of == "conversions" else (),
         rates=rates,
         figures=tuple(rules),

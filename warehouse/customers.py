@@ -16,7 +16,11 @@ from warehouse.customer_rows import Row, identities, owners, rows, touchpoints_a
 from warehouse.identities import spellings, unknown
 from warehouse.scope import NOT, Among, Scope
 
-_HIDDEN = ("outcome", "phase_move", "drop_off_at", "queue", "currency", "journey_id", "transaction_id", "id")
+_HIDDEN = (
+    "outcome", "phase_move", "delights", "amount", "drop_off_at", "queue", "currency", "journey_id",
+    "transaction_id", "id", "phases", "current_phase", "ended_at", "paved_path_distance", "paved_path_steps",
+    "shape", "household_id", "types", "touchpoint_id", "opened_id", "recovered_at", "conversation_id",
+)  # fmt: skip
 
 
 @analysis("customer", hidden=_HIDDEN)

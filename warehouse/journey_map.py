@@ -24,7 +24,8 @@ from warehouse.scope import Among, Scope, where
 CHANNEL_ORDER = ("web", "chat", "voice", "billing")
 _HIDDEN = (
     "emotion_sd", "lo", "hi", "emotion_p10", "emotion_p90", "p10_ms", "p90_ms", "sd_ms", "mean_ms", "hurt",
-    "journeys_converted", "recoveries", "drop_offs_after_pain", "place", "net_lo", "net_hi", "sd", "delights",
+    "journeys_converted", "recoveries", "journeys_decided", "journeys_open", "customers", "pain_before_drop_off",
+    "journeys_forward", "drop_offs_after_pain", "place", "net_lo", "net_hi", "sd", "delights",
 )  # fmt: skip
 _COUNTS = (
     "touchpoints", "customers", "pain_points", "delights", "journeys", "journeys_forward", "journeys_lost",

@@ -49,7 +49,7 @@ WATERMARKS = (5, 12, 20, 60)
 ZONE = "Asia/Kolkata"  # half an hour off
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # Hypothesis writes out what it tries
 class Population:
     """What happened, in the end; whose journey each touchpoint is of, and up to when all has arrived, ms."""
 

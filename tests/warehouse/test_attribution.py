@@ -252,7 +252,7 @@ def test_every_question_is_answered_as_the_reference_does(
 
 def check_conversions(asked: Engine, found: reference.Paths, to: Any, among: dict[str, Any]) -> None:
     """Of each rule the credits are those of the reference, and sum to all conversions."""
-    answer = attribution.attribution(asked, to=to, within="3d", half_life="1d", **among)
+    answer = attribution.attribution(asked, by=to, within="3d", half_life="1d", **among)
     for rule in RULES:
         expected = {value: float(one) for value, one in reference.credited(found, rule, DAY_MS, None).items()}
         if alone := sum(not seen for seen, _, _ in found.converted):
@@ -275,7 +275,7 @@ def check_conversions(asked: Engine, found: reference.Paths, to: Any, among: dic
 
 def check_revenue(asked: Engine, found: reference.Paths, to: Any, among: dict[str, Any]) -> None:
     """The same of money, by currency."""
-    answer = attribution.attribution(asked, to=to, of="revenue", within="3d", half_life="1d", **among)
+    answer = attribution.attribution(asked, by=to, of="revenue", within="3d", half_life="1d", **among)
     records = answer.to_dict("records")
     currencies = {of for _, of, _ in found.converted} | {of for of, _ in found.orphans}
     for currency in currencies - {""}:
