@@ -19,6 +19,7 @@ from warehouse.scope import NOT, Among, Scope
 _HIDDEN = (
     "outcome", "phase_move", "delights", "amount", "drop_off_at", "queue", "currency", "journey_id",
     "transaction_id", "id", "phases", "current_phase", "ended_at", "paved_path_distance", "paved_path_steps",
+    "converted_at", "persona", "attempts_abandoned", "recoveries", "closed",
     "shape", "household_id", "types", "touchpoint_id", "opened_id", "recovered_at", "conversation_id",
 )  # fmt: skip
 
