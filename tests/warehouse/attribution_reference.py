@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from itertools import permutations
 from typing import Any
 
@@ -112,7 +113,7 @@ def credited(found: Paths, rule: str, half_life: int, currency: str | None) -> d
         return {value: share * whole for value, share in shares.items()}
     credits: dict[str, Fraction] = {}
     for seen, of, net in found.converted:
-        if currency in (None, of):
+        if seen and currency in (None, of):
             worth = Fraction(1 if currency is None else net)
             for (value, _), weight in zip(
                 seen, weights(rule, [age for _, age in seen], half_life), strict=True
@@ -123,8 +124,15 @@ def credited(found: Paths, rule: str, half_life: int, currency: str | None) -> d
 
 def of_chain(found: Paths, rule: str) -> dict[str, Fraction]:
     """The share of each value by removal effects or by Shapley values; of 1."""
-    told = [([value for value, _ in seen], True) for seen, _, _ in found.converted if seen]
-    told += [(lost, False) for lost in found.lost]
+    told = [(tuple(value for value, _ in seen), True) for seen, _, _ in found.converted if seen]
+    told += [(tuple(lost), False) for lost in found.lost]
+    effects = _effects(tuple(told), rule)
+    total = sum(effects.values())
+    return {value: Fraction(effect / total if total else 0.0) for value, effect in effects.items()}
+
+
+@cache
+def _effects(told: tuple[tuple[tuple[str, ...], bool], ...], rule: str) -> dict[str, float]:
     values = sorted({value for touches, _ in told for value in touches})
     numbered = [([values.index(value) for value in touches], converted) for touches, converted in told]
     everyone = frozenset(range(len(values)))
@@ -133,19 +141,13 @@ def of_chain(found: Paths, rule: str) -> dict[str, Fraction]:
         some = frozenset(n for n in everyone if bits >> n & 1)
         worth[some] = chance(numbered, some) if numbered else 0.0
     if rule == "markov":
-        effects = [worth[everyone] - worth[everyone - {n}] for n in range(len(values))]
-    else:
-        orders = list(permutations(everyone))
-        effects = [
-            sum(
-                worth[frozenset(order[: order.index(n) + 1])] - worth[frozenset(order[: order.index(n)])]
-                for order in orders
-            )
-            / len(orders)
-            for n in range(len(values))
-        ]
-    total = sum(effects)
+        return {value: worth[everyone] - worth[everyone - {n}] for n, value in enumerate(values)}
+    orders = list(permutations(everyone))
     return {
-        value: Fraction(effect / total if total else 0.0)
-        for value, effect in zip(values, effects, strict=True)
+        value: sum(
+            worth[frozenset(order[: order.index(n) + 1])] - worth[frozenset(order[: order.index(n)])]
+            for order in orders
+        )
+        / len(orders)
+        for n, value in enumerate(values)
     }

@@ -221,7 +221,7 @@ def rows_of(choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return written
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(st.lists(CHOICES, min_size=1, max_size=20), st.sampled_from([4, 10, 20]))
 def test_every_question_is_answered_as_the_reference_does(
     asked: Engine, loader: Client, choices: list[dict[str, Any]], watermark_day: int
