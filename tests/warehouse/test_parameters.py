@@ -106,7 +106,7 @@ def test_a_saved_query_is_read_as_it_was_written() -> None:
 UNREADABLE = {
     "no YAML": ("analysis: [", "saved.yaml:1: this is no YAML"),
     "no analysis": ("steps: [a]\n", "saved.yaml: this names no analysis"),
-    "an unknown analysis": ("analysis: alrts\n", 'saved.yaml: there is no analysis "alrts". Did you mean alerts?'),
+    "an unknown analysis": ("analysis: alrts\n", 'saved.yaml: there is no analysis "alrts". Did you mean alerts'),
     "an unknown argument": ("analysis: alerts\nopen: true\n", 'alerts has no argument "open"'),
 }  # fmt: skip
 
