@@ -10,7 +10,7 @@ from typing import Any, Concatenate, Generic, ParamSpec
 
 from sqlalchemy import Engine
 
-from warehouse.answer import Answer
+from warehouse.answer import Answer, one_watermark
 
 P = ParamSpec("P")
 
@@ -34,11 +34,12 @@ class Analysis(Generic[P]):
         def ask(**among: Any) -> Answer:
             return self.function(connection, *args, **(arguments | among))
 
-        if compare is None:
-            return ask()
-        from warehouse.compare import both
+        with one_watermark(connection):
+            if compare is None:
+                return ask()
+            from warehouse.compare import both
 
-        return both(ask, str(compare), arguments)
+            return both(ask, str(compare), arguments)
 
 
 def analysis(

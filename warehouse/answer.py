@@ -1,7 +1,9 @@
 """An answer: a DataFrame that knows the SQL it came from and up to when it is true."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -86,8 +88,29 @@ def ask(
     return answer(frame, said(question, values), up_to)
 
 
+_OF_THIS_ANSWER: ContextVar["tuple[datetime | None] | None"] = ContextVar("watermark", default=None)
+
+
+@contextmanager
+def one_watermark(connection: Engine) -> Iterator[None]:
+    """For the time of a `with`, the watermark that stood before its first question.
+
+    An answer of several questions is true up to there, and they agree on what is still open.
+    """
+    if _OF_THIS_ANSWER.get() is not None:
+        yield
+        return
+    token = _OF_THIS_ANSWER.set((watermark(connection),))
+    try:
+        yield
+    finally:
+        _OF_THIS_ANSWER.reset(token)
+
+
 def watermark(connection: Engine) -> datetime | None:
     """Event time, UTC, up to which the touchpoints of all partitions have arrived; None: none have."""
+    if (known := _OF_THIS_ANSWER.get()) is not None:
+        return known[0]
     with connection.connect() as asking:
         at = asking.execute(_WATERMARK).scalar()
     return None if at is None or at.year == 1970 else at.astimezone(UTC)

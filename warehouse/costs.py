@@ -13,8 +13,8 @@ from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
 from warehouse.breakdown import Breakdown
+from warehouse.current_model import model_of
 from warehouse.exposures import BLOCKS, LIKE, Exposures, Hitting
-from warehouse.journey_models import judging_model
 from warehouse.scope import Among, Scope, where
 from warehouse.stratified import Difference, risk_difference
 
@@ -70,7 +70,7 @@ def costs(
     if up_to is not None:
         exposures = Exposures(
             hitting=of, by=breakdown.fields, like=alike.fields, within_ms=within_ms,
-            converting=sorted(judging_model(connection).converting_types), scope=scope, up_to=up_to,
+            converting=sorted(model_of(connection).converting_types), scope=scope, up_to=up_to,
         )  # fmt: skip
         hit_binds, binds = Binds(), Binds()
         hit = ask(connection, text(exposures.hit(hit_binds)), hit_binds)

@@ -13,8 +13,8 @@ from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
 from warehouse.breakdown import Breakdown
+from warehouse.current_model import model_of
 from warehouse.experiences import pains
-from warehouse.journey_models import judging_model
 from warehouse.rates import rate_of
 from warehouse.scope import Among, Scope, where
 from warehouse.statistics import association, false_discovery, odds_ratio, rate_difference
@@ -66,7 +66,7 @@ def what_differs(
             remedy="Let seen_within be shorter than within.",
         )
     up_to = watermark(connection)
-    model = judging_model(connection)
+    model = model_of(connection)
     binds = Binds()
     over = binds.bound((int(up_to.timestamp() * 1000) if up_to else 0) - within_ms)
     journeys = _journeys(model, scope, within_ms, seen_ms, over, binds)

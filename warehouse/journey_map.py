@@ -15,10 +15,11 @@ from models.journey_model import JourneyModel
 from warehouse import map_flows, map_touchpoints, views
 from warehouse.alerts import alerts
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, answer, ask
+from warehouse.answer import Answer, Measures, answer, ask, one_watermark
 from warehouse.binds import Binds
 from warehouse.current_model import model_of
 from warehouse.map_touchpoints import Places
+from warehouse.moments import moments
 from warehouse.scope import Among, Scope, where
 
 CHANNEL_ORDER = ("web", "chat", "voice", "billing")
@@ -53,29 +54,20 @@ def journey_map(
     none), drop_offs_after_pain (of that kind).
 
     The period is of the touchpoint's time; of journeys, their flows and times it is of their beginning, and of
-    drop-offs of their date. Parts: `touchpoints` by channel and type, `pain_points`, `delights`, `scores`, `entries`,
-    `exits`, `owners` (queue and team): columns as in `warehouse.map_touchpoints` and `warehouse.map_flows`; and
-    `totals`, one row.
+    drop-offs of their date. Parts: `touchpoints` by channel and type, `pain_points`, `delights`, `scores`,
+    `entries`, `exits`, `owners` (queue and team): columns as in `warehouse.map_touchpoints` and
+    `warehouse.map_flows`; `moments` (of truth) as in `warehouse.moments`; and `totals`, one row.
     """
     scope, model = Scope.of(connection, among), model_of(connection)
     places = Places(scope, by == "persona")
-    touchpoints, felt = map_touchpoints.touchpoints(connection, places)
-    pains, delights = (
-        map_touchpoints.pain_points(connection, places),
-        map_touchpoints.delights(connection, places),
-    )
-    stays, drop_offs = (
-        map_flows.stays(connection, places, model),
-        map_touchpoints.drop_offs(connection, places),
-    )
+    seen = _Seen.at(connection, places, model)
     entries, exits, flows_sql = map_flows.flows(connection, places, model)
-    totals = _totals(connection, scope)
     scores, owners = map_touchpoints.scores(connection, places), map_touchpoints.owners(connection, places)
-    asked = (touchpoints, pains, delights, stays, drop_offs, scores, owners, totals)
+    decisive = moments(connection, by=("phase", "type"), **among)
     return answer(
-        _phases(places, model, felt, pains, delights, stays, drop_offs),
-        ";\n\n".join([*(one.sql() for one in asked), flows_sql]),
-        touchpoints.watermark,
+        seen.phases(places, model),
+        ";\n\n".join([*(one.sql() for one in (*seen.asked, scores, owners, decisive)), flows_sql]),
+        seen.touchpoints.watermark,
         measures=Measures(
             keys=places.keys,
             counts=_COUNTS,
@@ -84,17 +76,51 @@ def journey_map(
             figures=("hurt", "median_ms"),
         ),
         parts={
-            "touchpoints": _in_order(touchpoints, model.phases),
-            "pain_points": pd.DataFrame(pains),
-            "delights": pd.DataFrame(delights),
+            "touchpoints": _in_order(seen.touchpoints, model.phases),
+            "pain_points": pd.DataFrame(seen.pains),
+            "delights": pd.DataFrame(seen.delights),
             "scores": _in_order(scores, model.phases),
+            "moments": _in_order(decisive, model.phases),
             "entries": _in_order(entries, model.phases),
             "exits": _in_order(exits, model.phases),
             "owners": pd.DataFrame(owners),
-            "totals": pd.DataFrame(totals),
+            "totals": pd.DataFrame(seen.totals),
         },
         noun="phases",
     )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the map and the page ask alike."""
+
+    touchpoints: Answer
+    felt: pd.DataFrame
+    pains: Answer
+    delights: Answer
+    stays: Answer
+    drop_offs: Answer
+    totals: Answer
+
+    @classmethod
+    def at(cls, connection: Engine, places: Places, model: JourneyModel) -> "_Seen":
+        touchpoints, felt = map_touchpoints.touchpoints(connection, places)
+        return cls(
+            touchpoints,
+            felt,
+            map_touchpoints.pain_points(connection, places),
+            map_touchpoints.delights(connection, places),
+            map_flows.stays(connection, places, model),
+            map_touchpoints.drop_offs(connection, places),
+            _totals(connection, places.scope),
+        )
+
+    @property
+    def asked(self) -> tuple[Answer, ...]:
+        return self.touchpoints, self.pains, self.delights, self.stays, self.drop_offs, self.totals
+
+    def phases(self, places: Places, model: JourneyModel) -> pd.DataFrame:
+        return _phases(places, model, self.felt, self.pains, self.delights, self.stays, self.drop_offs)
 
 
 def _phases(places: Places, model: JourneyModel, felt: pd.DataFrame, *others: pd.DataFrame) -> pd.DataFrame:
@@ -167,26 +193,21 @@ def drawn(
     persona: str | None = None,
 ) -> JourneyMap:
     """The map of what happened from `since` until before `until` (None: no bound), of one persona."""
-    scope = Scope.of(connection, {"since": since, "until": until, "persona": persona})
-    places = Places(scope, by_persona=False)
-    touchpoints, felt = map_touchpoints.touchpoints(connection, places)
-    pains, delights = (
-        map_touchpoints.pain_points(connection, places),
-        map_touchpoints.delights(connection, places),
+    places = Places(
+        Scope.of(connection, {"since": since, "until": until, "persona": persona}), by_persona=False
     )
-    stays, drop_offs = (
-        map_flows.stays(connection, places, model),
-        map_touchpoints.drop_offs(connection, places),
-    )
+    with one_watermark(connection):
+        seen = _Seen.at(connection, places, model)
+        open_alerts = pd.DataFrame(alerts(connection, open_only=True))
     return JourneyMap(
         phase_names=tuple(model.phases),
-        touchpoints=_in_order(touchpoints, model.phases),
-        pain_points=pd.DataFrame(pains),
-        delights=pd.DataFrame(delights),
-        phases=_phases(places, model, felt, pains, delights, stays, drop_offs),
-        totals=pd.DataFrame(_totals(connection, scope)),
-        open_alerts=pd.DataFrame(alerts(connection, open_only=True)),
-        watermark=touchpoints.watermark,
+        touchpoints=_in_order(seen.touchpoints, model.phases),
+        pain_points=pd.DataFrame(seen.pains),
+        delights=pd.DataFrame(seen.delights),
+        phases=seen.phases(places, model),
+        totals=pd.DataFrame(seen.totals),
+        open_alerts=open_alerts,
+        watermark=seen.touchpoints.watermark,
     )
 
 

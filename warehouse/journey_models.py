@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from clickhouse_connect.driver.client import Client
 
-from models.journey_model import JourneyModel, default_model, load_model
+from models.journey_model import JourneyModel, load_model
 from warehouse import schema
 from warehouse.connection import DATABASE
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    pass
 
 State = Literal["current", "building", "retired"]
 
@@ -117,21 +117,4 @@ def _write(client: Client, model: RegisteredModel) -> None:
     values = msgspec.structs.asdict(model)
     client.insert(
         f"{DATABASE}.journey_models", [[values[name] for name in _COLUMNS]], column_names=list(_COLUMNS)
-    )
-
-
-def judging_model(connection: "Engine") -> JourneyModel:
-    """The model that what stands was judged under; the default one before any was registered."""
-    from sqlalchemy import text
-
-    from warehouse.answer import ask
-
-    found = ask(
-        connection, text("select text from journey_models final where state = 'current' order by number")
-    )
-    texts = [str(one) for one in found["text"]]
-    return (
-        load_model(texts[-1], where="the current journey model of the warehouse")
-        if texts
-        else default_model()
     )

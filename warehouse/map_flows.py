@@ -22,8 +22,8 @@ cuts journeys; silence beyond the patience of the phase; still there.
 
 
 def stays(connection: Engine, places: Places, model: JourneyModel) -> Answer:
-    """Per place, of the journeys that began in the period and were in the phase: journeys, journeys_forward (later
-    in a further phase), journeys_lost (fell silent in it), journeys_open (in it, neither gone on nor lost),
+    """Per place, of the journeys that began in the period and were in the phase: journeys, journeys_forward,
+    journeys_lost, journeys_open (by the rules of `warehouse.conversion`: each is one of the three),
     journeys_converted; time in the phase: mean_ms, sd_ms, p10_ms, median_ms, p90_ms (over journeys, all visits).
     """
     binds = Binds()
@@ -32,14 +32,15 @@ def stays(connection: Engine, places: Places, model: JourneyModel) -> Answer:
         connection,
         text(f"""
             select {places.key}, count() as journeys, countIf(forward) as journeys_forward,
-                   countIf(lost) as journeys_lost, countIf(here and not forward and not lost) as journeys_open,
+                   countIf(not forward and ended) as journeys_lost,
+                   countIf(not forward and not ended) as journeys_open,
                    countIf(converted) as journeys_converted,
-                   avg(in_phase_ms) as mean_ms, stddevSampStable(in_phase_ms) as sd_ms,
+                   avg(in_phase_ms) as mean_ms, if(count() > 1, stddevSampStable(in_phase_ms), nan) as sd_ms,
                    quantilesExactInclusive(0.1, 0.5, 0.9)(in_phase_ms) as spread,
                    spread[1] as p10_ms, spread[2] as median_ms, spread[3] as p90_ms
             from (
-                select toString(one) as phase, persona, drop_off_at is not null and drop_off_phase = one as lost,
-                       current_phase = one as here, converted_at is not null as converted,
+                select toString(one) as phase, persona, closed or drop_off_at is not null as ended,
+                       converted_at is not null as converted,
                        arrayExists(later -> indexOf({order}, later) > indexOf({order}, one),
                                    arraySlice(phases, indexOf(phases, one) + 1)) as forward,
                        arraySum((gap, of) -> if(of = one, gap, 0),

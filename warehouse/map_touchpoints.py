@@ -66,7 +66,7 @@ def touchpoints(connection: Engine, places: Places) -> tuple[Answer, pd.DataFram
         connection,
         text(f"""
             select {places.key}, channel, type, grouping(type) as whole, count() as touchpoints, {_PEOPLE},
-                   avg(weight) as emotion, stddevSampStable(weight) as emotion_sd,
+                   avg(weight) as emotion, if(count() > 1, stddevSampStable(weight), nan) as emotion_sd,
                    quantileExactWeighted(0.1)(weight, 1) as emotion_p10,
                    quantileExactWeighted(0.9)(weight, 1) as emotion_p90,
                    avg(ordinal) as place, toBool(max(moment_of_truth)) as moment_of_truth
@@ -134,7 +134,7 @@ def scores(connection: Engine, places: Places) -> Answer:
         connection,
         text(f"""
             select {places.key}, score, count() as answers, avg(assumeNotNull(said)) as mean,
-                   stddevSampStable(assumeNotNull(said)) as sd,
+                   if(count() > 1, stddevSampStable(assumeNotNull(said)), nan) as sd,
                    countIf(score = 'nps' and said >= {_NPS_PROMOTER}) as promoters,
                    countIf(score = 'nps' and said > {_NPS_DETRACTOR} and said < {_NPS_PROMOTER}) as passives,
                    countIf(score = 'nps' and said <= {_NPS_DETRACTOR}) as detractors

@@ -13,8 +13,8 @@ from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
 from warehouse.breakdown import Breakdown, comma, grouped
+from warehouse.current_model import model_of
 from warehouse.experiences import pains
-from warehouse.journey_models import judging_model
 from warehouse.rates import rate_of
 from warehouse.scope import Among, Scope, where
 from warehouse.statistics import association, false_discovery, rate_difference, relative_risk
@@ -67,7 +67,7 @@ def moments(
     binds = Binds()
     up_to = watermark(connection)
     over = binds.bound((int(up_to.timestamp() * 1000) if up_to else 0) - within_ms)
-    model = judging_model(connection)
+    model = model_of(connection)
     felt = _felt(breakdown, model, scope, (good, bad), over, binds)
     followed = (_converted if outcome == "conversion" else _returned)(felt, model, within_ms, scope, binds)
     counts = [f"countIf(felt {sign} 0) as {name}" for name, sign in (("good", ">"), ("bad", "<"))]

@@ -1,4 +1,4 @@
-"""Pipelines of one test."""
+"""Pipelines of one test, and a warehouse that holds something."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,6 +8,11 @@ import psutil
 import pytest
 
 from tests.desireline.ups import Up
+from tests.simulated import simulated
+from warehouse.connection import client
+from warehouse.embedded import EmbeddedWarehouse
+from warehouse.migrations import migrate
+from warehouse.writer import Writer
 
 
 @pytest.fixture
@@ -29,3 +34,13 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+@pytest.fixture(scope="module")
+def filled() -> Iterator[str]:
+    """URL of a warehouse with some simulated customers."""
+    with EmbeddedWarehouse() as running:
+        migrate(running.url)
+        with client(running.url) as writing:
+            Writer(writing).write(simulated(40, seed=3), "simulated")
+        yield running.url

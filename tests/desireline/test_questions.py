@@ -16,22 +16,8 @@ from dashboards.app import create_app
 from dashboards.config import DashboardsConfig
 from models.journey_model import default_model
 from tests.dashboards.serving import served
-from tests.simulated import simulated
 from warehouse.catalogue import names
 from warehouse.connection import client
-from warehouse.embedded import EmbeddedWarehouse
-from warehouse.migrations import migrate
-from warehouse.writer import Writer
-
-
-@pytest.fixture(scope="module")
-def filled() -> Iterator[str]:
-    """URL of a warehouse with some simulated customers."""
-    with EmbeddedWarehouse() as running:
-        migrate(running.url)
-        with client(running.url) as writing:
-            Writer(writing).write(simulated(40, seed=3), "simulated")
-        yield running.url
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from models.verdict import JourneyRow
 from tests.histories import MODEL, NOON, histories
 from tests.warehouse.stories import EPOCH_MS, Told, empty, load, moment
 from tests.warehouse.told_twice import WATERMARK, Truth, load_twice
-from warehouse import drop_offs, journey_map, pain_points
+from warehouse import conversion, drop_offs, journey_map, pain_points
 from warehouse.answer import Answer, QuestionError
 from warehouse.statistics import mean_intervals
 
@@ -126,7 +126,12 @@ def check_journeys(found: Answer, journeys: list[JourneyRow], keys: list[str]) -
             for journey, phase in those
         )
         lost = sum(
-            journey.drop_off_at is not None and journey.drop_off_phase == phase for journey, phase in those
+            (journey.closed or journey.drop_off_at is not None)
+            and not any(
+                ORDER.index(later) > ORDER.index(phase)
+                for later in journey.phases[journey.phases.index(phase) :]
+            )
+            for journey, phase in those
         )
         stays = [
             sum(
@@ -193,6 +198,20 @@ def test_the_map_agrees_with_drop_offs_and_pain_points(asked: Engine, loader: Cl
     }
     [total] = found.parts["totals"].to_dict("records")
     assert (total["touchpoints"], total["journeys"]) == (len(truth.touchpoints), len(truth.journeys))
+
+
+@settings(max_examples=EXAMPLES)
+@given(SOME)
+def test_the_map_agrees_with_conversion(asked: Engine, loader: Client, happened: Any) -> None:
+    truth = load_twice(loader, happened)
+    found = pd.DataFrame(journey_map.journey_map(asked)).set_index("phase")
+    counted = pd.DataFrame(conversion.conversion(asked, by="persona")).groupby("phase")
+    sums = counted[["entered", "forward", "lost", "open", "converted"]].sum()
+    of_map = found[["journeys", "journeys_forward", "journeys_lost", "journeys_open", "journeys_converted"]]
+    assert of_map[of_map["journeys"] > 0].to_dict("index").keys() == sums.to_dict("index").keys()
+    for phase, row in sums.iterrows():
+        assert tuple(of_map.loc[phase]) == tuple(row)
+    assert sums["entered"].sum() == sum(len(set(journey.phases)) for journey in truth.journeys)
 
 
 def test_who_acts_behind_the_scenes_is_told_with_what_they_have_to_do(asked: Engine, loader: Client) -> None:
