@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from warehouse.answer import Answer
 
 WIDTH = 100
-_WIDEST = 1_000
 _WORD = 24  # a longer word may be broken
 _BROKEN_WORD = 8  # where there is little room, any longer word may be
 _COLUMN = 60  # longer texts go on in the next line
@@ -64,8 +63,10 @@ def show(
         _flat(answer).to_csv(out, index=False, lineterminator="\n")
     else:
         shown = table(answer, title=title, hidden=hidden)
-        page = console(out, needed=Console(width=_WIDEST).measure(shown).maximum)
+        page = console(out)
         _fit(shown, page.width)
+        if not page.is_terminal:
+            page.width = max(page.width, _drawn(shown, page.width))
         page.print(shown, crop=False)
         if watermark := getattr(answer, "watermark", None):
             page.print(f"true until {cell('', watermark)} UTC", style="dim")
@@ -151,10 +152,10 @@ def show_record(record: Mapping[str, Any], format: Format, *, title: str | None 
         console().print(rows)
 
 
-def console(to: TextIO | None = None, *, needed: int = WIDTH) -> Console:
-    """A console for people: as wide as the terminal; piped, as wide as is `needed`, in columns."""
+def console(to: TextIO | None = None) -> Console:
+    """A console for people: as wide as the terminal; piped, of a hundred columns."""
     made = Console(file=to or sys.stdout, highlight=False)
-    return made if made.is_terminal else Console(file=made.file, width=max(WIDTH, needed), highlight=False)
+    return made if made.is_terminal else Console(file=made.file, width=WIDTH, highlight=False)
 
 
 def as_json(value: Any) -> str:

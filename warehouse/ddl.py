@@ -146,7 +146,10 @@ def create_table(
 
 def sharding_key(table: Table) -> tuple[str, ...]:
     """What a row's shard is a function of: its whole key, since rows of one key must meet to be replaced."""
-    key = re.search(r"ORDER BY (?:\(([^)]*)\)|(\w+))", str(CreateTable(table).compile(dialect=_dialect)))
+    in_parentheses = r"\(((?:[^()]|\([^()]*\))*)\)"
+    key = re.search(
+        rf"ORDER BY (?:{in_parentheses}|(\w+))", str(CreateTable(table).compile(dialect=_dialect))
+    )
     if key is None:
         raise ValueError(f"table {table.name} has no key")
     return tuple(column.strip() for column in (key[1] or key[2]).split(","))

@@ -66,7 +66,7 @@ _COLUMNS = {
     "decided": "int64",
     "decided_before": "int64",
 }
-HIDDEN = ("mean_s", "sd_s", "decided", "decided_before")
+HIDDEN = ("mean_s", "p10_s", "p90_s", "sd_s", "decided", "decided_before")
 
 
 @analysis("funnel", hidden=HIDDEN)

@@ -143,14 +143,15 @@ def _of_journeys(wanted: Wanted, binds: Binds) -> str:
     of_journey = f"""
         select {wanted.per}_id as unit, started_at, id,
                {_over_arrays(_key(at, wanted.taken(binds)))} as all_keys,
-               {keys} as keys, {outs} as outs, {values} as entry_values
+               {keys} as its_keys, {outs} as its_outs, {values} as its_values
         from journeys {where(conditions)}"""  # noqa: S608
     if wanted.per == "journey":
-        return f"select unit, keys, outs, entry_values from ({of_journey}) where notEmpty(keys)"  # noqa: S608
-    gathered = "groupArrayArray(keys)", "groupArrayArray(outs)", "groupArrayArray(entry_values)"
+        named = "its_keys as keys, its_outs as outs, its_values as entry_values"
+        return f"select unit, {named} from ({of_journey}) where notEmpty(keys)"  # noqa: S608
+    gathered = "groupArrayArray(its_keys)", "groupArrayArray(its_outs)", "groupArrayArray(its_values)"
     if wanted.order == "strict":
         # a customer's journeys follow each other, so their touchpoints do
-        in_order = "arraySort(j -> (j.1, j.2), groupArray((started_at, id, keys, entry_values)))"
+        in_order = "arraySort(j -> (j.1, j.2), groupArray((started_at, id, its_keys, its_values)))"
         keys, values = (f"arrayFlatten(arrayMap(j -> j.{n}, {in_order}))" for n in (3, 4))
         gathered = keys, gathered[1], values
     return f"""

@@ -13,6 +13,7 @@ end, or, where no start is asked for, all that leads to the first of the period 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
+import msgspec
 import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
@@ -79,7 +80,8 @@ def paths(
     if pages and of != "page":
         raise QuestionError("patterns are for paths of pages", remedy='Ask for of="page", or leave them out.')
     up_to = watermark(connection)
-    nodes = _nodes(connection, of, pages, scope, most_nodes, rare)
+    backwards = steps[0] is None and steps[1] is not None
+    nodes = _nodes(connection, of, pages, scope, most_nodes, rare, backwards=backwards)
     walks = Walks(
         of=of,
         per=per,
@@ -150,7 +152,14 @@ _ARRAYS = {"type": "types", "phase": "phases", "channel": "channels"}
 
 
 def _nodes(
-    connection: Engine, of: str, pages: Sequence[str], scope: Scope, most: int, rare: float
+    connection: Engine,
+    of: str,
+    pages: Sequence[str],
+    scope: Scope,
+    most: int,
+    rare: float,
+    *,
+    backwards: bool,
 ) -> dict[str, int]:
     """Numbers, from 1, of the nodes that are told apart, the most visited of the period where there are too many."""
     if of in _ARRAYS and not rare:
@@ -160,22 +169,26 @@ def _nodes(
         if len(known) <= most:
             return _numbered(known)
     binds = Binds()
+    # walks of the period lead out of it
+    reached = msgspec.structs.replace(scope, until=None, since=None if backwards else scope.since)
+    inside = " and ".join(scope.period("at", None, binds)) or "1"
     if of in _ARRAYS:
-        conditions = where(scope.period("at", None, binds), scope.of_journeys(binds))
+        conditions = where(reached.period("at", None, binds), scope.of_journeys(binds))
         source = f"journeys array join {_ARRAYS[of]} as name, ats as at {conditions}"
     else:
-        conditions = where(scope.period("occurred_at", "occurred_on", binds), scope.of_touchpoints(binds))
-        source = f"(select {node_of(of, pages, binds)} as name from touchpoints {conditions})"  # noqa: S608
-    visits = ask(
+        conditions = where(reached.period("occurred_at", "occurred_on", binds), scope.of_touchpoints(binds))
+        node = node_of(of, pages, binds)
+        source = f"(select {node} as name, occurred_at as at from touchpoints {conditions})"  # noqa: S608
+    found = ask(
         connection,
         text(f"""
-            select toString(name) as name, count() as visits from {source}
-            group by name order by visits desc, name"""),  # noqa: S608
+            select toString(name) as name, countIf({inside}) as visits from {source}
+            group by name order by visits desc, count() desc, name"""),  # noqa: S608
         binds,
     )
-    least = rare * visits["visits"].sum()
+    least = rare * found["visits"].sum()
     return _numbered(
-        [str(name) for name, n in zip(visits["name"], visits["visits"], strict=True) if n >= least][:most]
+        [str(name) for name, n in zip(found["name"], found["visits"], strict=True) if n >= least][:most]
     )
 
 

@@ -218,10 +218,10 @@ class Tries:
             from (select *, {", ".join(places)} from ({self._chosen()}))"""  # noqa: S608
 
     def _strict(self) -> str:
+        ends = "arrayFilter((i, t, e) -> t = completed and e = entry, arrayEnumerate(ts), ts, reached)"
         return f"""
             select unit, level, latest_entry, entry_values,
-                   arrayLastIndex((t, e) -> t = completed and e = entry, ts, reached) as last_place,
-                   arraySlice(ts, last_place - level + 1, level) as times
+                   arrayMin(arrayMap(i -> arraySlice(ts, i - level + 1, level), {ends})) as times
             from ({self._chosen()})"""  # noqa: S608
 
     def _any(self) -> str:

@@ -101,8 +101,8 @@ def test_a_slow_map_holds_up_nobody_else(warehouse: EmbeddedWarehouse, owner: Cl
             target=lambda: said.append(httpx.post(f"{url}/_dash-update-component", json=callback, timeout=60))
         )
         asking.start()
-        until(lambda: running(owner, "went_on"), "the map is asked for")
+        until(lambda: running(owner, "in_phase_ms"), "the map is asked for")
         assert httpx.get(f"{url}/healthz", timeout=60).text == "ok\n"
-        assert running(owner, "went_on"), "the answer waited for the map"
+        assert running(owner, "in_phase_ms"), "the answer waited for the map"
         asking.join(60)
         assert said[0].status_code == 200

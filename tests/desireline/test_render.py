@@ -53,8 +53,13 @@ def test_a_table_is_for_people_and_loses_nothing() -> None:
     text = shown(ANSWER, Format.table)
     assert "100.0%" in text
     assert "1 min 30 s" in text
-    wide = pd.DataFrame([{f"column_{n}": f"the long text {n} that goes on" for n in range(12)}])
-    assert "the long text 11 that goes on" in shown(wide, Format.table)
+    texts = shown(
+        pd.DataFrame([{f"column_{n}": f"a long text{n} that goes on" for n in range(12)}]), Format.table
+    )
+    assert max(map(len, texts.splitlines())) <= 100
+    assert all(f"text{n}" in texts.split() for n in range(12))
+    figures = shown(pd.DataFrame([{f"column_{n}": 10**9 + n for n in range(12)}]), Format.table)
+    assert all(f"1,000,000,0{n:02}" in figures.split() for n in range(12))
 
 
 def test_in_a_narrow_terminal_lines_break_between_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,6 +200,7 @@ def questions(draw: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
+@settings(max_examples=settings.default.max_examples // 4)
 @given(question=questions())
 def test_any_funnel_is_that_of_the_reference(
     asked: Engine, population: Population, question: dict[str, Any]
@@ -225,7 +226,7 @@ def test_any_funnel_is_that_of_the_reference(
     same_trend(found, whole, len(referred.steps), question)
 
 
-@settings(max_examples=settings.default.max_examples // 6)
+@settings(max_examples=settings.default.max_examples // 15)
 @given(question=questions(), data=st.data())
 def test_the_customers_of_any_funnel_are_those_it_counts(
     asked: Engine, population: Population, question: dict[str, Any], data: st.DataObject

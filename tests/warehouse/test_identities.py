@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -57,7 +58,7 @@ class Stitched:
             rows = Rows()
             rows.add(held.judge(EPOCH_MS + 100_000))
             self._written += 1
-            assert self._writer.write(rows, f"household-{id(self)}-{self._written}") == []
+            assert self._writer.write(rows, f"household-{uuid4()}-{self._written}") == []
 
 
 def _smallest(elements: Iterable[Element]) -> str:

@@ -5,6 +5,7 @@ So customers have been merged, touchpoints were late, moved to another day or jo
 
 from collections.abc import Sequence
 from typing import TypeVar
+from uuid import uuid4
 
 import msgspec
 from clickhouse_connect.driver.client import Client
@@ -13,8 +14,9 @@ from models.fold import Household
 from models.identifier import Identifier
 from models.touchpoint import Element
 from models.verdict import IdentityRow, JourneyRow, JudgedTouchpoint
-from tests.histories import MODEL, MODEL_TEXT, NOON, root_of
+from tests.histories import DAY_MS, MODEL, MODEL_TEXT, NOON, root_of
 from tests.warehouse.stories import empty
+from warehouse.aggregates import Aggregates
 from warehouse.journey_models import register_first
 from warehouse.writer import Rows, Writer
 
@@ -43,8 +45,10 @@ def load_twice(loader: Client, histories: Sequence[list[Element]]) -> Truth:
             for part, some, at in ((0, elements[:middle], NOON + 20), (1, elements[middle:], WATERMARK)):
                 household.add(some)
                 rows[part].add(household.judge(at, full=True))
+    writer = Writer(loader)
     for number, some in enumerate(rows):
-        Writer(loader).write(some, f"part {number} {id(histories)}")
+        writer.write(some, f"part {number} {uuid4()}")
+    Aggregates(loader, writer, MODEL.phases).recompute(NOON - DAY_MS, WATERMARK + DAY_MS)
     every = [row for some in rows for row in some.touchpoints]
     touchpoints = {(t.touchpoint.id, t.touchpoint.occurred_at // 86_400_000): t for t in _by_version(every)}
     began = _by_version([row for some in rows for row in some.journeys])

@@ -1,4 +1,7 @@
-"""Numbered migrations: each runs once per warehouse, in order; running `migrate` again changes nothing."""
+"""Numbered migrations: each runs once per warehouse, in order; running `migrate` again changes nothing.
+
+Tables and views are brought to what the schema defines, once; a migration fills what has come since.
+"""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -6,17 +9,15 @@ from datetime import UTC, datetime
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from warehouse import ddl, schema, views
+from warehouse import ddl, schema
 from warehouse.connection import DATABASE, client
 
 READER = "reader"
 _ACCESS_DENIED = 497
 
 
-def _tables_and_views(connection: Client) -> None:
-    """All that the schema defines; what an earlier version made gets what it lacks."""
-    for statement in ddl.statements():
-        connection.command(statement)
+def _nothing_more(connection: Client) -> None:
+    """The tables and views are all that it takes."""
 
 
 def _0002_read_only_user(connection: Client) -> None:
@@ -29,16 +30,8 @@ def _0002_read_only_user(connection: Client) -> None:
             raise
 
 
-def _0003_views_of_identities(connection: Client) -> None:
-    """Decisions as people read them, and a refused link once, whenever it was seen first."""
-    for view in views.VIEWS:
-        if view.table in (views.identity_conflicts, views.identity_corrections):
-            connection.command(ddl.create_view(view))
-
-
 def _0005_archive_of_elements(connection: Client) -> None:
     """What stands is the beginning of all that was ever sent."""
-    _tables_and_views(connection)
     touchpoints = (
         f"SELECT 'touchpoint', occurred_on, id, identifiers, element FROM {DATABASE}.touchpoint_rows"  # noqa: S608
     )
@@ -60,7 +53,6 @@ def _0008_who_enters_a_phase_goes_on_is_lost_or_open(connection: Client) -> None
     from warehouse.journey_models import current
     from warehouse.writer import Writer
 
-    _tables_and_views(connection)
     if (known := current(connection)) is not None:
         connection.database = DATABASE
         Aggregates(connection, Writer(connection), known.model.phases).recount(STAGE_CONVERSION_1D)
@@ -68,20 +60,19 @@ def _0008_who_enters_a_phase_goes_on_is_lost_or_open(connection: Client) -> None
 
 def _0009_one_customer_at_once(connection: Client) -> None:
     """What lies together of one customer. The engine puts what was there before in order beside its work."""
-    _tables_and_views(connection)
     for table, projection, _ in schema.PROJECTIONS:
         connection.command(f"ALTER TABLE {DATABASE}.{table} MATERIALIZE PROJECTION {projection}")
     connection.command(f"ALTER TABLE {DATABASE}.identification_rows MATERIALIZE INDEX by_identifier")
 
 
 MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
-    (1, "tables and views", _tables_and_views),
+    (1, "tables and views", _nothing_more),
     (2, "read-only role", _0002_read_only_user),
-    (3, "corrections of identities", _0003_views_of_identities),
-    (4, "shape and paved path of journeys", _tables_and_views),
+    (3, "corrections of identities", _nothing_more),
+    (4, "shape and paved path of journeys", _nothing_more),
     (5, "archive of elements", _0005_archive_of_elements),
-    (6, "rows know their journey model", _tables_and_views),
-    (7, "saved cohorts", _tables_and_views),
+    (6, "rows know their journey model", _nothing_more),
+    (7, "saved cohorts", _nothing_more),
     (8, "who enters a phase goes on, is lost or open", _0008_who_enters_a_phase_goes_on_is_lost_or_open),
     (9, "one customer at once", _0009_one_customer_at_once),
 )
@@ -92,11 +83,14 @@ def migrate(url: str) -> list[int]:
     connection = client(url, database="")
     try:
         applied = _applied(connection)
+        waiting = [one for one in MIGRATIONS if one[0] not in applied]
+        if waiting:
+            # all that the schema defines; what an earlier version made gets what it lacks
+            for statement in ddl.statements():
+                connection.command(statement)
         done = []
-        for number, name, apply in MIGRATIONS:
-            if number in applied:
-                continue
-            apply(connection)
+        for number, name, fill in waiting:
+            fill(connection)
             connection.insert(
                 f"{DATABASE}.migrations",
                 [[number, name, datetime.now(UTC)]],
