@@ -17,10 +17,14 @@ class Benchmark(StrEnum):
     agent = "agent"
     memory = "memory"
     end_to_end = "end_to_end"
+    loading = "loading"
     start = "start"
+    analyses = "analyses"
 
 
-_BY_NAME_ALONE = frozenset({Benchmark.start})  # makes a folder with ten million touchpoints first
+_BY_NAME_ALONE = frozenset(
+    {Benchmark.start, Benchmark.analyses}
+)  # make a folder with ten million touchpoints first
 
 
 def main(names: Annotated[list[Benchmark] | None, typer.Argument(help="Which ones.")] = None) -> None:

@@ -24,6 +24,20 @@ settings.register_profile("long", max_examples=20_000, deadline=None, suppress_h
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start a whole pipeline take longest, so they begin first, two at a time; the others stay together by
+    module, whose fixtures they share.
+    """
+    pipelines = [item for item in items if "up" in getattr(item, "fixturenames", ())]
+    for number, item in enumerate(pipelines):
+        item.add_marker(pytest.mark.xdist_group(f"up-{number % 2}"))
+    others = [item for item in items if item not in pipelines]
+    for item in others:
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    others.sort(key=lambda item: not item.nodeid.startswith("tests/warehouse/"))
+    items[:] = [*pipelines, *others]
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[str]:
     """`host:port` of an embedded broker process; topics are the tests' own to create."""

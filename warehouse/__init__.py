@@ -18,6 +18,7 @@ __all__ = [
     "conversion",
     "costs",
     "customers",
+    "desire_line",
     "differences",
     "drop_offs",
     "funnel_customers",

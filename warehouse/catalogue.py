@@ -13,6 +13,7 @@ _PLACES = {
     "funnel-customers": "warehouse.funnel_customers:funnel_customers",
     "paths": "warehouse.paths:paths",
     "variants": "warehouse.variants:variants",
+    "desire-line": "warehouse.desire_line:desire_line",
     "conversion": "warehouse.conversion:conversion",
     "attribution": "warehouse.attribution:attribution",
     "retention": "warehouse.retention:retention",

@@ -79,5 +79,5 @@ def _measured(measures: Measures, a: _Row, b: _Row) -> Iterator[tuple[Any, ...]]
 def _row(name: str, a: Any, b: Any, bounds: tuple[float | None, float | None]) -> tuple[Any, ...]:
     low, high = bounds
     missing = a is None or b is None or a != a or b != b
-    outside = low is not None and high is not None and not low <= 0 <= high
+    outside = low is not None and high is not None and (low > 0 or high < 0)  # and not where they are NaN
     return name, a, b, None if missing else float(b) - float(a), low, high, outside

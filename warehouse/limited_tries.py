@@ -10,6 +10,8 @@ and along these, each step is taken as early as it can be, an optional one whene
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from warehouse.layers import layers
+
 _BEFORE = "arrayPushFront(arrayPopBack({}), {})"
 _NEVER = 1 << 62
 _AFTER = "arrayPushBack(arrayPopFront({}), {})"
@@ -92,18 +94,20 @@ class _Walk:
                     " ts, taken, arrayEnumerate(ts))"
                 )
             passes.append(f"arrayMap((t, e) -> if(t - e <= {self._window}, e, 0), ts, {entry}) as entry_{k}")
-        return f"select unit, ts, taken, entry_values, latest_entry, {', '.join(passes)} from ({entered})"  # noqa: S608
+        return layers(entered, *passes)
 
     def chosen(self, reached: str) -> str:
         """`level`, and of the try that is completed first the instant of it, and the latest entry it can have."""
         levels = range(self._last, 1, -1)
         level = ", ".join(f"arrayExists(e -> e > 0, entry_{k}), {k}" for k in levels)
         entries = ", ".join(f"level = {k}, entry_{k}" for k in levels)
-        return f"""
-            select *, multiIf({level}, 1) as level, multiIf({entries}, entry_1) as reaching,
-                   arrayMin(arrayFilter((t, e) -> e > 0, ts, reaching)) as completed,
-                   arrayMax(arrayFilter((e, t) -> t = completed, reaching, ts)) as entry
-            from ({reached})"""  # noqa: S608
+        return layers(
+            reached,
+            f"multiIf({level}, 1) as level",
+            f"multiIf({entries}, entry_1) as reaching",
+            "arrayMin(arrayFilter((t, e) -> e > 0, ts, reaching)) as completed",
+            "arrayMax(arrayFilter((e, t) -> t = completed, reaching, ts)) as entry",
+        )
 
     def going_on(self, chosen: str) -> str:
         """`goes_on_k` for every step k."""
@@ -127,7 +131,7 @@ class _Walk:
                     " ts, taken, arrayEnumerate(ts))"
                 )
             passes.append(f"{goes_on} as goes_on_{k}")
-        return f"select *, {', '.join(passes)} from ({chosen})"  # noqa: S608
+        return layers(chosen, *passes)
 
     def runs(self, chosen: str) -> str:
         """The same where the order is strict: `run_k[i]` are the times of a try that takes step k at i, from there
@@ -157,7 +161,7 @@ class _Walk:
         earliest = f"arraySort(run -> arrayMap(at -> if(at = 0, {_NEVER}, at), run), {begun})[1]"
         return f"""
             select unit, level, latest_entry, entry_values, {earliest} as times
-            from (select *, {", ".join(passes)} from ({chosen}))"""  # noqa: S608
+            from ({layers(chosen, *passes)})"""  # noqa: S608
 
     def times(self, going_on: str) -> str:
         """When the counted try took each step."""
@@ -173,7 +177,7 @@ class _Walk:
         times = ", ".join(f"if(place_{k} = 0, 0, ts[place_{k}])" for k in steps)
         return f"""
             select unit, level, latest_entry, entry_values, arraySlice([{times}], 1, level) as times
-            from (select *, {", ".join(places)} from ({going_on}))"""  # noqa: S608
+            from ({layers(going_on, *places)})"""  # noqa: S608
 
 
 def _bit(k: int) -> str:

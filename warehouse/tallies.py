@@ -99,7 +99,7 @@ def tallies(
     binds = Binds()
     sql = _per_value(question, binds, now, None if trend is None else trend.sql)
     if not walked:  # else it is not known yet which values are the most frequent
-        sql = _most_frequent(sql, question.last, most, trend=trend is not None)
+        sql = _most_frequent(sql, most, trend=trend is not None)
     found = ask(connection, text(sql), binds)
     of: dict[str, list[Tally]] = {}
     for value, reached, still, ended, gaps, totals, buckets in found.itertuples(index=False, name=None):
@@ -133,37 +133,37 @@ def _ranked(of: Mapping[str, Tally], last: int, most: int) -> dict[str, Tally]:
 
 
 def _per_value(question: Question, binds: Binds, now: int, bucket: str | None) -> str:
-    last, steps = question.last, range(1, question.last + 1)
-    took = {
-        k: f"level >= {k}" + (f" and times[{k}] > 0" if question.steps[k - 1].optional else "") for k in steps
-    }
-    gaps = []
-    for k in steps[1:]:
-        before = f"times[{k - 1}]"
-        if question.steps[k - 2].optional:
-            before = f"arrayMax(arraySlice(times, 1, {k - 1}))"
-        gaps.append(f"groupArrayIf(toInt64(times[{k}]) - toInt64({before}), {took[k]})")
+    """SQL: a row per value; whatever is of each step is one aggregate over arrays, however many steps there are."""
+    last = question.last
+    steps = f"range(1, {last + 1})"
+    # what was not taken is 0, and so is what lies beyond an array's end
+    before = (
+        "arrayMax(arraySlice(times, 1, k - 1))"
+        if any(step.optional for step in question.steps)
+        else "times[k - 1]"
+    )
+    gap = f"if(times[k] > 0, toInt64(times[k]) - toInt64({before}), null)"
     trend = "([], [], [], [])"
     if bucket is not None:
         at = bucket.format("times[1]")
         trend = f"sumMap([{at}], [toUInt64(1)], [toUInt64(level = {last})], [toUInt64(undecided)])"
     return f"""
-        select value, [{", ".join(f"countIf({took[k]})" for k in steps)}] as reached,
-               [{", ".join(f"countIf(level = {k} and undecided)" for k in steps)}] as still,
-               [{", ".join(f"countIf(level = {k} and not undecided)" for k in steps)}] as ended,
-               [{", ".join(gaps)}] as gaps,
+        select value, sumForEach(arrayMap(k -> toUInt64(times[k] > 0), {steps})) as reached,
+               sumForEach(arrayMap(k -> toUInt64(k = level and undecided), {steps})) as still,
+               sumForEach(arrayMap(k -> toUInt64(k = level and not undecided), {steps})) as ended,
+               groupArrayForEach(arrayMap(k -> {gap}, range(2, {last + 1}))) as gaps,
                groupArrayIf(toInt64(times[{last}]) - toInt64(times[1]), level = {last}) as totals,
                {trend} as trend
         from ({question.units(binds, now)})
         group by value"""  # noqa: S608  values are bound, names are ours
 
 
-def _most_frequent(per_value: str, last: int, most: int, *, trend: bool) -> str:
-    gaps = ", ".join(f"groupArrayArray(gaps[{k}])" for k in range(1, last))
+def _most_frequent(per_value: str, most: int, *, trend: bool) -> str:
     added = "sumMap(trend.1, trend.2, trend.3, trend.4)" if trend else "any(trend)"
     return f"""
         select if(place <= {most} and value != '{OTHER}', value, '{OTHER}') as shown,
-               sumForEach(reached), sumForEach(still), sumForEach(ended), [{gaps}], groupArrayArray(totals),
+               sumForEach(reached), sumForEach(still), sumForEach(ended), groupArrayArrayForEach(gaps),
+               groupArrayArray(totals),
                {added}
         from (select *, row_number() over (order by value = '{OTHER}', reached[1] desc, value) as place
               from ({per_value}))

@@ -24,6 +24,7 @@ two steps overlap, or something excluded happened.
 from dataclasses import dataclass
 
 from warehouse import limited_tries
+from warehouse.layers import layers
 from warehouse.limited_tries import Limit
 
 STEP_BITS = 20
@@ -114,15 +115,15 @@ class Tries:
 
     def _arrays(self) -> str:
         """`ts`: times, `taken`: steps taken at each, `entries`: the times that may be entries, else 0."""
-        return f"""
-            select unit, {"keys" if self.order == "strict" else "arraySort(keys)"} as sorted,
-                   outs, arrayMap(x -> {at_of("x")}, outs) as excluded, entry_values,
-                   arrayMap(k -> bitShiftRight(k, {STEP_BITS}), sorted) as ts,
-                   arrayMap(k -> bitAnd(k, {STEPS_TAKEN}), sorted) as taken,
-                   arrayMap((t, m) -> if({self._enters()}, t, 0), ts, taken) as entries,
-                   arrayMax(entries) as latest_entry,
-                   {self._left_out()} as left_out
-            from ({self.units.sql})"""  # noqa: S608
+        return layers(
+            self.units.sql,
+            f"{'keys' if self.order == 'strict' else 'arraySort(keys)'} as sorted",
+            f"arrayMap(k -> bitShiftRight(k, {STEP_BITS}), sorted) as ts,"
+            f" arrayMap(k -> bitAnd(k, {STEPS_TAKEN}), sorted) as taken",
+            f"arrayMap((t, m) -> if({self._enters()}, t, 0), ts, taken) as entries,"
+            f" arrayMap(x -> {at_of('x')}, outs) as excluded",
+            f"arrayMax(entries) as latest_entry, {self._left_out()} as left_out",
+        )
 
     def _enters(self) -> str:
         takes_first = "m != 0" if self.order == "any" else "bitAnd(m, 1) != 0"
@@ -167,11 +168,11 @@ class Tries:
         level = ", ".join(f"arrayExists(e -> e > 0, entry_{k}), {k}" for k in levels)
         reached = ", ".join(f"level = {k}, entry_{k}" for k in levels)
         single = self.last == 1
-        return f"""
-            select unit, ts, taken, excluded, entry_values, latest_entry,
-                   {"1" if single else f"multiIf({level}, 1)"} as level,
-                   {"entry_1" if single else f"multiIf({reached}, entry_1)"} as reached
-            from ({self._entered()})"""  # noqa: S608
+        return layers(
+            self._entered(),
+            f"{'1' if single else f'multiIf({level}, 1)'} as level",
+            f"{'entry_1' if single else f'multiIf({reached}, entry_1)'} as reached",
+        )
 
     def _chosen(self) -> str:
         """`entry` of the try that is completed first, begun as late as that allows."""
@@ -200,22 +201,17 @@ class Tries:
             f" and not arrayExists(x -> x > one.3 and x < {end}, excluded),"
             f" arrayMap((t, m, d) -> (if({begins}, d, 0), -toInt64(t), t), ts, taken, done_1)))"
         )
-        return f"""
-            select *, {tries} as whole, whole[1].1 as completed, whole[1].3 as entry
-            from (select *, {", ".join(passes)} from ({self._deepest()}))
-            where notEmpty(whole)"""  # noqa: S608
+        found = layers(self._deepest(), ", ".join(passes), f"{tries} as whole")
+        return f"select *, whole[1].1 as completed, whole[1].3 as entry from ({found}) where notEmpty(whole)"  # noqa: S608
 
     def _ordered(self) -> str:
-        places = ["arrayFirstIndex((t, m) -> t = entry and bitAnd(m, 1) != 0, ts, taken) as place_1"]
-        for k in range(2, self.last + 1):
-            places.append(
-                f"if(level < {k}, 0, arrayFirstIndex((m, i) -> i > place_{k - 1} and {_bit(k)},"
-                f" taken, arrayEnumerate(taken))) as place_{k}"
-            )
-        times = ", ".join(f"ts[place_{k}]" for k in range(1, self.last + 1))
+        # each step as early as it can be, from the entry on
+        next_one = "length(times) < level and bitTest(m, length(times)) and (notEmpty(times) or t = entry)"
         return f"""
-            select unit, level, latest_entry, entry_values, arraySlice([{times}], 1, level) as times
-            from (select *, {", ".join(places)} from ({self._chosen()}))"""  # noqa: S608
+            select unit, level, latest_entry, entry_values,
+                   arrayFold((times, t, m) -> if({next_one}, arrayPushBack(times, t), times), ts, taken,
+                             emptyArrayUInt64()) as times
+            from ({self._chosen()})"""  # noqa: S608
 
     def _strict(self) -> str:
         ends = "arrayFilter((i, t, e) -> t = completed and e = entry, arrayEnumerate(ts), ts, reached)"

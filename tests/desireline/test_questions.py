@@ -65,6 +65,7 @@ ASKED: dict[str, tuple[list[str], dict[str, object]]] = {
     "funnel-customers": (["product_view", "add_to_cart"], {"steps": ["product_view", "add_to_cart"]}),
     "paths": (["--of", "phase", "--per", "journey"], {"of": "phase", "per": "journey"}),
     "variants": (["--of", "phase"], {"of": "phase"}),
+    "desire-line": (["--least", "1"], {"least": 1}),
     "conversion": (["--by", "campaign"], {"by": "campaign"}),
     "attribution": ([], {}),
     "map": (["--persona", "!nobody"], {"persona": "!nobody"}),

@@ -95,7 +95,7 @@ def set_watermark(loader: Client, *at: int) -> None:
 
 _PLAIN = {
     "channel": "web", "phase": "Awareness", "queue": "", "campaign": "", "outcome": "", "persona": "",
-    "amount": None, "properties": "{}",
+    "amount": None, "properties": "{}", "transaction_id": "",
 }  # fmt: skip
 
 

@@ -200,7 +200,6 @@ def questions(draw: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=settings.default.max_examples // 4)
 @given(question=questions())
 def test_any_funnel_is_that_of_the_reference(
     asked: Engine, population: Population, question: dict[str, Any]

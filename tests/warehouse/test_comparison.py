@@ -109,6 +109,13 @@ def test_every_figure_of_both_stands_beside_the_other_with_its_difference() -> N
     assert found.parts["a"] is answers["A"]
 
 
+def test_what_nothing_is_known_of_is_not_significant() -> None:
+    unknown = pd.DataFrame({"step": [1], "mean_s": [np.nan], "sd_s": [np.nan], "count": [30]})
+    measures = Measures(keys=("step",), means={"mean_s": ("sd_s", "count")})
+    found = both(lambda *, persona: answer(unknown, "", None, measures=measures), "persona:A,B", {})
+    assert found["significant"].to_list() == [False]
+
+
 trials = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 

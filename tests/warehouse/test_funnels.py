@@ -126,6 +126,54 @@ EXCLUDED_ANY = {
     "all is wiped":                                ("view>buy", "0 buy, 1 chat", [0, 0]),
 }  # fmt: skip
 
+OPTIONAL = {
+    "it may be left out":                          ("view>cart?>buy", "10m", "0 view, 2 buy", [1, 0, 1]),
+    "it is taken where it can be":                 ("view>cart?>buy", "10m", "0 view, 1 cart, 2 buy", [1, 1, 1]),
+    "what comes after the next step is too late":  ("view>cart?>buy", "10m", "0 view, 2 buy, 3 cart", [1, 0, 1]),
+    "one who took it and went no further":         ("view>cart?>buy", "10m", "0 view, 1 cart", [1, 1, 0]),
+    "of two in a row one may be left out":         ("view>cart?>chat?>buy", "10m", "0 view, 2 chat, 3 buy", [1, 0, 1, 1]),
+    "of two in a row both may be":                 ("view>cart?>chat?>buy", "10m", "0 view, 3 buy", [1, 0, 0, 1]),
+    "two in a row are taken in their order":       ("view>cart?>chat?>buy", "10m", "0 view, 1 chat, 2 cart, 3 buy", [1, 1, 0, 1]),
+}  # fmt: skip
+
+LIMITED = {
+    "within includes its last ms":                 ("view>buy within 2m", "10m", "0 view, 2 buy", [1, 1]),
+    "within ends with its last ms":                ("view>buy within 2m", "10m", "0 view, 2.0001 buy", [1, 0]),
+    "within is from the step before":              ("view>cart>buy within 2m", "10m", "0 view, 5 cart, 6 buy", [1, 1, 1]),
+    "within, from a later step before":            ("view>cart>buy within 2m", "10m", "0 view, 1 cart, 5 cart, 6 buy", [1, 1, 1]),
+    "within, from a later entry":                  ("view>buy within 2m", "10m", "0 view, 5 view, 6 buy", [1, 1]),
+    "within, and the window all the same":         ("view>cart>buy within 9m", "10m", "0 view, 5 cart, 11 buy", [1, 1, 0]),
+    "after includes its first ms":                 ("view>buy after 2m", "10m", "0 view, 2 buy", [1, 1]),
+    "after begins with its first ms":              ("view>buy after 2m", "10m", "0 view, 1.9999 buy", [1, 0]),
+    "after, the next one is late enough":          ("view>buy after 2m", "10m", "0 view, 1 buy, 3 buy", [1, 1]),
+    "after and within":                            ("view>buy after 2m within 4m", "10m", "0 view, 1 buy, 5 buy", [1, 0]),
+    "a limit is from the step that was taken before":
+                                                   ("view>cart?>buy within 2m", "10m", "0 view, 4 cart, 5 buy", [1, 1, 1]),
+    "a step that was left out is no step before":  ("view>cart?>buy within 2m", "10m", "0 view, 4 buy", [1, 0, 0]),
+}  # fmt: skip
+
+FIRST_EVER = {
+    "the first of all is an entry":                ("first view>buy", "10m", "0 view, 1 buy", [1, 1]),
+    "a later one is none":                         ("first view>buy", "10m", "0 view, 20 view, 21 buy", [1, 0]),
+    "a step that was done before the entry":       ("view>first buy", "10m", "0 buy, 1 view, 2 buy", [1, 0]),
+    "the first with its filter":                   ("first view[channel=chat]>buy", "10m", "0 view, 20 view channel=chat, 21 buy", [1, 1]),
+}  # fmt: skip
+
+EXCLUDED_BETWEEN = {  # the second and the third step
+    "before the first of them":                    ("view>cart>buy", "0 view, 1 chat, 2 cart, 3 buy", [1, 1, 1]),
+    "between them":                                ("view>cart>buy", "0 view, 1 cart, 2 chat, 3 buy", [0, 0, 0]),
+    "the second of them is not reached":           ("view>cart>buy", "0 view, 1 cart, 2 chat", [0, 0, 0]),
+    "after the window, the second not reached":    ("view>cart>buy", "0 view, 1 cart, 11 chat", [1, 1, 0]),
+    "the first of them is not reached":            ("view>cart>buy", "0 view, 1 chat", [1, 0, 0]),
+    "another of the deepest tries is not spoiled": ("view>cart>buy", "0 view, 1 cart, 2 chat, 3 cart, 4 buy", [1, 1, 1]),
+}  # fmt: skip
+
+PER_TRANSACTION = {
+    "each counts":                                 ("view>buy", "10m", "0 view transaction_id=a, 1 view transaction_id=b", [2, 0]),
+    "a step of another is none of this":           ("view>buy", "10m", "0 view transaction_id=a, 1 buy transaction_id=b", [1, 0]),
+    "the deepest try of each":                     ("view>buy", "10m", "0 view transaction_id=a, 1 view transaction_id=b, 2 buy transaction_id=a", [2, 1]),
+}  # fmt: skip
+
 
 TABLES: dict[str, dict[str, tuple[Any, ...]]] = {
     "ordered": ORDERED,
@@ -133,6 +181,11 @@ TABLES: dict[str, dict[str, tuple[Any, ...]]] = {
     "any": ANY,
     "excluded": {rule: (steps, "10m", *rest) for rule, (steps, *rest) in EXCLUDED.items()},
     "excluded in any order": {rule: (steps, "10m", *rest) for rule, (steps, *rest) in EXCLUDED_ANY.items()},
+    "optional": OPTIONAL,
+    "limited": LIMITED,
+    "first ever": FIRST_EVER,
+    "excluded between": {rule: (steps, "10m", *rest) for rule, (steps, *rest) in EXCLUDED_BETWEEN.items()},
+    "per transaction": PER_TRANSACTION,
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "ordered": {},
@@ -140,6 +193,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "any": {"order": "any"},
     "excluded": {"exclude": ["chat"]},
     "excluded in any order": {"order": "any", "exclude": ["chat"]},
+    "optional": {},
+    "limited": {},
+    "first ever": {},
+    "excluded between": {"exclude": ["chat:2-3"]},
+    "per transaction": {"per": "transaction"},
 }
 CASES = [(table, rule) for table, rules in TABLES.items() for rule in rules]
 DAY_MS = 86_400_000
@@ -282,6 +340,75 @@ def test_a_breakdown_is_by_the_entry_that_is_counted(asked: Engine, told: Callab
     told("0 view channel=web, 20 view channel=chat, 25 buy channel=voice")
     answer = funnels.funnel(asked, ["view", "buy"], within="10m", by="channel", since=moment(EPOCH_MS))
     assert answer[["channel", "step", "count"]].values.tolist() == [["chat", 1, 1], ["chat", 2, 1]]
+
+
+VALUES = {
+    # whose value                customers at each step, by value
+    "entry":                    {"web": [1, 1, 0]},
+    "last":                     {"chat": [1, 1, 0]},
+    "2":                        {"chat": [1, 1, 0]},
+    "3":                        {"(step 3 not reached)": [1, 1, 0]},
+    "every":                    {"web": [1, 0, 0]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("value_of", "expected"), VALUES.items(), ids=VALUES.keys())
+def test_a_breakdown_is_by_the_value_that_was_asked_for(
+    asked: Engine, told: Callable[[str], None], value_of: str, expected: dict[str, list[int]]
+) -> None:
+    told("0 view channel=web, 1 cart channel=chat")
+    answer = funnels.funnel(
+        asked, ["view", "cart", "buy"], within="10m", by="channel", value_of=value_of, since=moment(EPOCH_MS)
+    )
+    assert {value: rows["count"].to_list() for value, rows in answer.groupby("channel")} == expected
+
+
+UNITS = {
+    # what is counted             customers at each step; the second journey is of another account
+    "customer":                 [1, 1],
+    "journey":                  [2, 1],
+    "account":                  [2, 1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("per", "expected"), UNITS.items(), ids=UNITS.keys())
+def test_each_of_what_is_counted_counts_once(
+    asked: Engine, loader: Client, told: Callable[[str], None], per: Any, expected: list[int]
+) -> None:
+    told("")
+    accounts = [["account_id:a"], ["account_id:a"], ["account_id:b"]]
+    of_ann = story("ann", "0 view, 1 buy, 60000 view")
+    load(
+        loader,
+        [
+            Told(t.customer, t.at, t.type, t.id, {"identifiers": names})
+            for t, names in zip(of_ann, accounts, strict=True)
+        ],
+    )
+    answer = funnels.funnel(asked, ["view", "buy"], within="10m", per=per, since=moment(EPOCH_MS))
+    assert answer["count"].to_list() == expected
+
+
+def test_a_trend_has_every_bucket_and_marks_what_is_undecided(
+    asked: Engine, loader: Client, told: Callable[[str], None]
+) -> None:
+    told("0 view, 1 buy")
+    load(loader, story("bob", "2881 view"))  # the third day
+    set_watermark(loader, EPOCH_MS + 2891 * MINUTE_MS, LATER * 2)
+    answer = funnels.funnel(
+        asked,
+        ["view", "buy"],
+        within="10m",
+        trend="day",
+        since=moment(EPOCH_MS),
+        until=moment(EPOCH_MS + 3 * DAY_MS),
+    )
+    trend = answer.parts["trend"]
+    assert trend[["count", "converted", "open", "undecided"]].values.tolist()[:3] == [
+        [1, 1, 0, False],
+        [0, 0, 0, False],
+        [1, 0, 1, True],
+    ]
 
 
 def test_a_breakdown_adds_up_and_the_most_frequent_come_first(

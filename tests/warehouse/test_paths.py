@@ -146,7 +146,6 @@ def put(asked: Engine, question: dict[str, Any], **more: Any) -> Any:
     )
 
 
-@settings(max_examples=settings.default.max_examples // 3)
 @given(question=questions())
 def test_any_paths_are_those_of_the_reference(
     asked: Engine, loader: Client, population: Population, question: dict[str, Any]
@@ -177,7 +176,7 @@ def test_any_paths_are_those_of_the_reference(
 FUNNELED = {"type": "{}", "phase": "@{}", "channel": "*[channel={}]"}
 
 
-@settings(max_examples=settings.default.max_examples // 6)
+@settings(max_examples=settings.default.max_examples // 3)
 @given(question=questions().filter(lambda q: q["of"] in FUNNELED), data=st.data())
 def test_the_share_that_goes_on_is_that_of_the_strict_funnel_of_two_steps(
     asked: Engine, loader: Client, population: Population, question: dict[str, Any], data: st.DataObject
