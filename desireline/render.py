@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 import msgspec
 from rich import box, filesize
 from rich.console import Console
-from rich.segment import Segment
 from rich.table import Table
 
 from models.errors import DesirelineError
@@ -64,9 +63,7 @@ def show(
     else:
         shown = table(answer, title=title, hidden=hidden)
         page = console(out)
-        _fit(shown, page.width)
-        if not page.is_terminal:
-            page.width = max(page.width, _drawn(shown, page.width))
+        page.width = _fit(shown, page.width)
         page.print(shown, crop=False)
         if watermark := getattr(answer, "watermark", None):
             page.print(f"true until {cell('', watermark)} UTC", style="dim")
@@ -211,22 +208,25 @@ def table(answer: "pd.DataFrame", *, title: str | None = None, hidden: Collectio
     return made
 
 
-def _fit(shown: Table, width: int) -> None:
-    """Draw a table closer together until it fits; numbers are never cut, a terminal wraps them if it must."""
-    if _drawn(shown, width) > width:
+def _fit(shown: Table, width: int) -> int:
+    """Draw a table closer together until it fits; how wide it must be. Numbers are never cut, and no column is left
+    out: a terminal wraps the lines if it must.
+    """
+    if _needed(shown) > width:
         shown.padding = (0, 0)
     longest = _WORD
-    while _drawn(shown, width) > width and longest > _BROKEN_WORD:
+    while _needed(shown) > width and longest > _BROKEN_WORD:
         longest -= 1
         for column in shown.columns:
             if not column.no_wrap:
                 column.min_width = min(column.min_width or 0, longest)
+    return max(width, _needed(shown))
 
 
-def _drawn(shown: Table, width: int) -> int:
-    """How wide it is drawn where so much is asked for: minimal widths of columns may make it wider."""
-    page = Console(width=width)
-    return max(Segment.get_line_length(line) for line in Segment.split_lines(page.render(shown)))
+def _needed(shown: Table) -> int:
+    """The least width in which every column has its own: edges, and what stands between columns, included."""
+    _, right, *_ = shown.padding
+    return sum((column.min_width or 0) + 1 + right for column in shown.columns) + 1
 
 
 def cell(name: str, value: Any) -> str:

@@ -29,7 +29,9 @@ from warehouse.statistics import rate_difference, wilson
 _SAMPLE = 500
 
 
-@analysis("desire-line", hidden=("decided", "optional"))
+@analysis(
+    "desire-line", hidden=("decided", "optional", "converted", "straight_rate", "extra_lo_s", "extra_hi_s")
+)
 def desire_line(
     connection: Engine,
     *,

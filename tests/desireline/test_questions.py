@@ -18,6 +18,7 @@ from dashboards.config import DashboardsConfig
 from desireline.cli.app import run
 from models.journey_model import default_model
 from tests.dashboards.serving import served
+from warehouse import connect, conversion, funnel_customers, funnels, journey_map, paths
 from warehouse.catalogue import names
 from warehouse.connection import client
 
@@ -164,6 +165,25 @@ def test_an_answer_is_readable_in_a_hundred_columns_and_written_as_csv_and_parqu
     rows = list(csv.reader((tmp_path / "rows.csv").read_text().splitlines()))
     kept = pd.read_parquet(tmp_path / "rows.parquet")
     assert (rows[0], len(rows) - 1) == (list(kept.columns), len(kept))
+
+
+def test_how_many_journeys_come_into_a_phase_is_the_same_whichever_way_it_is_asked(
+    filled: str, pages: str
+) -> None:
+    engine = connect(filled)
+    entered = conversion.conversion(engine, by="persona").groupby("phase")["entered"].sum()
+    on_the_map = journey_map.journey_map(engine).set_index("phase")["journeys"]
+    nodes = paths.paths(engine, of="phase", per="journey").parts["nodes"].set_index("node")["count"]
+    assert (entered > 0).sum() > 3
+    for phase, count in entered[entered > 0].items():
+        steps, per = [f"@{phase}"], "journey"
+        [row] = funnels.funnel(engine, steps, per=per).to_dict("records")
+        listed = funnel_customers.funnel_customers(engine, steps, per=per).parts["total"]["customers"]
+        shown = json.loads(typed(filled, "funnel", *steps, "--per", per, "--format", "json").stdout)
+        got = httpx.get(f"{pages}/api/funnel", params={"steps": steps[0], "per": per}, timeout=60).json()
+        assert [row["count"], listed, on_the_map[phase], nodes[phase]] == [count] * 4, phase
+        assert [shown["steps"][0]["count"], got["steps"][0]["count"]] == [count] * 2, phase
+    engine.dispose()
 
 
 def test_http_says_what_it_offers_and_what_is_wrong(pages: str) -> None:
