@@ -327,6 +327,7 @@ class Household:
             return None
         origins: dict[str, Origin] = {}
         leaving: set[str] = set()
+        whole_at = 0 if self._trimmed is None else self._trimmed.whole_at
         strongest, told = self._identities.strongest, self._told_of()
         for customer_id, count in closed.items():
             life = self._lives[customer_id]
@@ -334,6 +335,7 @@ class Household:
             leaving.update(touchpoint.id for touchpoint in left)
             origin = life.first(count).as_origin({strongest(touchpoint.identifiers) for touchpoint in left})
             origin.persona = latest_told(origin.persona, told.get(customer_id))
+            origin.seen = max(self.count, whole_at)
             origins[customer_id] = origin
         begins = [
             life.journeys[closed.get(customer_id, 0)].places[0].touchpoint.occurred_at
@@ -342,7 +344,7 @@ class Household:
         ]
         kept = self._elements.without(leaving, min([*begins, horizon]))
         gone = describe(self._elements, kept, self._identities, self._persona_by_identifier)
-        gone.origins = origins
+        gone.origins, gone.whole_at = origins, whole_at
         household = Household(self.household_id, self._model)
         trimmed = gone if self._trimmed is None else self._trimmed.union(gone)
         household._take_over(trimmed, False, list(kept), self.count, self.watermark)
@@ -471,6 +473,7 @@ class Household:
         """All that was trimmed is held again."""
         self.wants_past = False
         trimmed.origins = {}
+        trimmed.whole_at = max(trimmed.whole_at, self.count)
         trimmed.touchpoints = set()
         trimmed.conversations = set()
         self._refold = self._owes_full = True
@@ -542,7 +545,11 @@ class Household:
         self._unplaced = []
         if self._loose:
             self._fold_loose()
-        if self._trimmed is not None and not self.wants_past and self._reaches_behind(self._trimmed.origins):
+        if (
+            self._trimmed is not None
+            and not self.wants_past
+            and (self._trimmed.doubtful or self._reaches_behind(self._trimmed.origins))
+        ):
             self.want_past()
         if self._passed_over and self._trimmed is not None:
             # all that was trimmed is at hand: it came back, or its leaving was not finished

@@ -42,7 +42,8 @@ class Origin(msgspec.Struct, array_like=True):
     `identifiers`: strongest ones of the trimmed touchpoints. `at`, `id`: the last of these. `until`: up to when
     a touchpoint could still end or renew an attempt of theirs. `contacts`: topics, and when a conversation on
     each was last begun; `failures`: types, and when each last failed. `persona`: what was said of the customer
-    outside any touchpoint when the journeys' rows were last said.
+    outside any touchpoint when the journeys' rows were last said. `seen`: how many elements the household had seen
+    when the first of them left.
     """
 
     customer_id: str
@@ -55,6 +56,7 @@ class Origin(msgspec.Struct, array_like=True):
     contacts: list[tuple[str | None, int]]
     failures: list[tuple[str, int]]
     persona: Told | None = None
+    seen: int = 0
 
     def joined(self, other: "Origin") -> "Origin":
         """Of both: what is known of the customer in the end."""
@@ -70,6 +72,7 @@ class Origin(msgspec.Struct, array_like=True):
             _latest(self.contacts, other.contacts),
             _latest(self.failures, other.failures),
             latest_told(self.persona, other.persona),
+            min(self.seen, other.seen),
         )
 
     def precedes(self, touchpoint: Touchpoint, journey_gap_ms: int) -> bool:
@@ -88,6 +91,7 @@ class Trimmed(msgspec.Struct, array_like=True):
     `archived`: marks of those that the archive has; `lost`: of those that it was found not to have.
     `touchpoints`, `conversations`: marks of their ids. `identifiers`: the strongest of
     each element. `links`: pairs of identifiers, the stronger first, to the earliest time of both together.
+    `whole_at`: how many elements the household had seen when all that had left was back (0: it never was).
     """
 
     archived: set[int] = set()
@@ -98,6 +102,7 @@ class Trimmed(msgspec.Struct, array_like=True):
     links: dict[tuple[str, str], int] = {}
     origins: dict[str, Origin] = {}  # by customer
     personas: dict[str, Told] = {}  # by strongest identifier
+    whole_at: int = 0
 
     def union(self, other: "Trimmed") -> "Trimmed":
         """What is kept of the elements of both."""
@@ -120,7 +125,13 @@ class Trimmed(msgspec.Struct, array_like=True):
             links,
             origins,
             personas,
+            max(self.whole_at, other.whole_at),
         )
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether an origin may be of touchpoints that came back since, and belong to somebody else now."""
+        return any(origin.seen < self.whole_at for origin in self.origins.values())
 
     @property
     def count(self) -> int:
@@ -167,6 +178,7 @@ class _Packed(msgspec.Struct, array_like=True):
     links: list[tuple[str, str, int]]
     origins: list[Origin]
     personas: dict[str, Told]
+    whole_at: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -185,6 +197,7 @@ def encode_trimmed(trimmed: Trimmed) -> bytes:
             [(*pair, at) for pair, at in trimmed.links.items()],
             list(trimmed.origins.values()),
             trimmed.personas,
+            trimmed.whole_at,
         )
     )
 
@@ -201,6 +214,7 @@ def decode_trimmed(data: bytes) -> Trimmed:
         {(a, b): at for a, b, at in packed.links},
         {origin.customer_id: origin for origin in packed.origins},
         packed.personas,
+        packed.whole_at,
     )
 
 

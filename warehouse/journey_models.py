@@ -48,11 +48,11 @@ class RegisteredModel(msgspec.Struct, frozen=True, kw_only=True):
 
 def fingerprint(model: JourneyModel) -> str:
     """A hash of what a model says; comments and the order of its text are no part of that."""
-    said = msgspec.to_builtins(model)
+    # every process must say the same: sets are in an order of their own in each
+    said = msgspec.to_builtins(model, order="deterministic")
     if not model.own_channels:
         del said["own_channels"]  # so that models of before they could be said are still themselves
-    canonical = msgspec.json.encode(said, order="deterministic")
-    return blake2b(canonical, digest_size=8).hexdigest()
+    return blake2b(msgspec.json.encode(said), digest_size=8).hexdigest()
 
 
 def registered(client: Client) -> list[RegisteredModel]:

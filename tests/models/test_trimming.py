@@ -1,5 +1,6 @@
 """What is old leaves a household, and what stands in the end is what the oracle says all the same."""
 
+from itertools import permutations
 from random import Random
 
 from hypothesis import event, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from models.fold import Household
 from models.journey_model import JourneyModel
 from models.touchpoint import Element
-from models.trimming import Trimmed, decode_trimmed, element_mark, encode_trimmed, union_of
+from models.trimming import Origin, Trimmed, decode_trimmed, element_mark, encode_trimmed, union_of
 from tests import oracle
 from tests.histories import MODELS, WATERMARKS, Standing, histories, root_of
 
@@ -91,3 +92,19 @@ def test_what_left_and_came_back_is_as_if_it_had_never_left(
     household = archived.household
     archived.standing.load(household.judge(max(watermarks)))
     assert archived.standing.said(household.count) == oracle.judge(happened, max(watermarks), model)
+
+
+def test_an_origin_of_what_came_back_and_left_again_is_doubtful_in_whatever_order_they_are_put_together() -> (
+    None
+):
+    def left(customer_id: str, seen: int, whole_at: int) -> Trimmed:
+        origin = Origin(customer_id, {"phone:1"}, 0, "t", False, False, 0, [], [], seen=seen)
+        return Trimmed(origins={customer_id: origin}, whole_at=whole_at)
+
+    once, again = left("phone:1", 2, 0), left("user_id:a", 8, 7)
+    assert not once.doubtful
+    assert not again.doubtful
+    for order in permutations([once, again]):
+        together = union_of(decode_trimmed(encode_trimmed(one)) for one in order)
+        assert together is not None
+        assert together.doubtful
