@@ -54,7 +54,8 @@ class Households(Collection):
         self.sources = sources
         self._failed = failed
         self._assigned = 1
-        self._kept: set[int] = set()  # partitions that stayed with us over the last rebalance
+        self._recovered: set[int] = set()  # partitions whose changelog was read to its end
+        self._kept: set[int] = set()  # those of them that stayed with us over the last rebalance
         self._trusting: asyncio.Task[None] | None = None
 
     # --- writing ---
@@ -104,7 +105,9 @@ class Households(Collection):
         changelog = self.changelog_topic.get_topic_name()
         mine = {tp.partition for tp in assigned if tp.topic in self.sources}
         follows = generation_id == self.generation + 1
-        self._kept = mine & self.nodes.keys() if follows else set()
+        # handed over again in the middle of its recovery, a partition is recovered from the start
+        self._kept = mine & self._recovered if follows else set()
+        self._recovered = set(self._kept)
         self.generation = generation_id
         self._assigned = len(mine)
         self.nodes = {
@@ -172,6 +175,7 @@ class Households(Collection):
                 )
             if not alone:
                 self._trusting = asyncio.create_task(self._trust_later())
+            self._recovered = set(self.nodes)
             self.recovering = False
         except IllegalStateError:
             log.info("partitions are handed over again; the next recovery takes over")
