@@ -19,6 +19,7 @@ from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP, AppT, EventT
 from faust.types.stores import StoreT
 
+from models.errors import DesirelineError
 from streams import metrics
 from streams.codecs import Entry
 from streams.config import WorkerConfig
@@ -29,6 +30,10 @@ from streams.watch import WorkerStuck
 log = logging.getLogger(__name__)
 
 TABLE = "households"
+
+
+class NotATable(DesirelineError):
+    """A Faust table can do it, and households cannot."""
 
 
 class Households(Collection):
@@ -205,7 +210,7 @@ class Households(Collection):
     @property
     def data(self) -> StoreT[Any, Any]:
         """There is no store: the nodes are the state."""
-        raise NotImplementedError("households are in `nodes`")
+        raise NotATable("households are in `nodes`")
 
     def _has_key(self, key: Any) -> bool:
         return any(key in nodes.households for nodes in self.nodes.values())
@@ -217,22 +222,22 @@ class Households(Collection):
         raise KeyError(key)
 
     def _set_key(self, key: Any, value: Any) -> None:
-        raise NotImplementedError("households change by records only")
+        raise NotATable("households change by records only")
 
     def _del_key(self, key: Any) -> None:
-        raise NotImplementedError("households change by records only")
+        raise NotATable("households change by records only")
 
     def using_window(self, window: Any, *, key_index: bool = False) -> Any:
         """Not windowed."""
-        raise NotImplementedError("households have no windows")
+        raise NotATable("households have no windows")
 
     def hopping(self, size: Any, step: Any, expires: Any = None, key_index: bool = False) -> Any:
         """Not windowed."""
-        raise NotImplementedError("households have no windows")
+        raise NotATable("households have no windows")
 
     def tumbling(self, size: Any, expires: Any = None, key_index: bool = False) -> Any:
         """Not windowed."""
-        raise NotImplementedError("households have no windows")
+        raise NotATable("households have no windows")
 
     def as_ansitable(self, **_options: Any) -> str:
         """For Faust's own console."""

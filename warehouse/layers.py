@@ -2,8 +2,10 @@
 
 
 def layers(sql: str, *columns: str) -> str:
-    """SQL with further columns, each over what is there before. A name that is used more than once stands in a layer
-    of its own: the engine writes it out wherever its own layer uses it, and so on, until nothing ends.
+    """SQL with further columns, each over what is there before.
+
+    Give what is used more than once a layer of its own: within one layer the engine writes out the whole expression
+    of a name wherever it is used, and planning takes longer with every use of a use.
     """
     for one in columns:
         sql = f"select *, {one} from ({sql})"  # noqa: S608

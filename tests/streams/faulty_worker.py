@@ -5,6 +5,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ WEB = TP(CHANNEL_TOPICS[0], 0)
 """Where records are passed over, and deleted."""
 PASSED_OVER = (1, 2)
 DELETED_BEFORE = 3
+LATE_S = 25.0
 
 
 def skips_offsets() -> None:
@@ -66,6 +68,20 @@ def recovers_nothing() -> None:
     Consumer._getmany = silent  # type: ignore[method-assign]
 
 
+def recovers_late() -> None:
+    """A changelog that takes long to come: others join meanwhile."""
+    fetched, asked_first = Consumer._getmany, list[float]()
+
+    async def late(self: Consumer, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
+        asked_first.append(time.monotonic())
+        if time.monotonic() < asked_first[0] + LATE_S:
+            await asyncio.sleep(timeout)
+            return {}
+        return await fetched(self, active_partitions, timeout)
+
+    Consumer._getmany = late  # type: ignore[method-assign]
+
+
 def retention_deleted() -> None:
     """The broker says that the first records are gone. The embedded one deletes none, so it is made to say so."""
     earliest = ConsumerThread.earliest_offsets
@@ -82,7 +98,8 @@ def retention_deleted() -> None:
 FAULTS = {
     fault.__name__: fault
     for fault in (
-        skips_offsets, commits_nothing, fetches_no_touchpoints, recovers_nothing, retention_deleted,
+        skips_offsets, commits_nothing, fetches_no_touchpoints, recovers_nothing, recovers_late,
+        retention_deleted,
     )
 }  # fmt: skip
 

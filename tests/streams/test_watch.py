@@ -130,6 +130,26 @@ def test_a_recovery_that_gets_no_records_ends_the_worker(pipeline: Pipeline) -> 
 
 
 @pytest.mark.slow
+def test_a_worker_that_others_join_in_its_recovery_recovers_again_and_goes_on(pipeline: Pipeline) -> None:
+    touchpoints = visits(*range(6))
+    publish(pipeline, touchpoints[:3])
+    pipeline.clock(NOON)  # something is committed in every partition
+    first = pipeline.start_worker()
+    pipeline.read_to_the_end()
+    first.kill()
+    first.wait()
+    late = pipeline.start_worker(fault="recovers_late")
+    pipeline.read_until(lambda: "of which [] stayed" in pipeline.log_of(late))
+    pipeline.start_worker()
+    pipeline.read_until(lambda: len(re.findall("of which", pipeline.log_of(late))) > 1)
+    assert "Worker ready" not in pipeline.log_of(late), "it had recovered before the other came"
+    pipeline.await_ready(late)
+    publish(pipeline, touchpoints[3:])
+    await_batch(pipeline, touchpoints)
+    assert late.poll() is None, pipeline.log_of(late)
+
+
+@pytest.mark.slow
 def test_records_deleted_below_the_committed_offset_are_said_and_reading_goes_on_with_the_earliest_left(
     pipeline: Pipeline,
 ) -> None:

@@ -16,10 +16,6 @@ READER = "reader"
 _ACCESS_DENIED = 497
 
 
-def _nothing_more(connection: Client) -> None:
-    """The tables and views are all that it takes."""
-
-
 def _0002_read_only_user(connection: Client) -> None:
     """Where the engine keeps users. The embedded warehouse has its reader built in."""
     try:
@@ -65,14 +61,14 @@ def _0009_one_customer_at_once(connection: Client) -> None:
     connection.command(f"ALTER TABLE {DATABASE}.identification_rows MATERIALIZE INDEX by_identifier")
 
 
-MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None]], ...] = (
-    (1, "tables and views", _nothing_more),
+MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None] | None], ...] = (
+    (1, "tables and views", None),
     (2, "read-only role", _0002_read_only_user),
-    (3, "corrections of identities", _nothing_more),
-    (4, "shape and paved path of journeys", _nothing_more),
+    (3, "corrections of identities", None),
+    (4, "shape and paved path of journeys", None),
     (5, "archive of elements", _0005_archive_of_elements),
-    (6, "rows know their journey model", _nothing_more),
-    (7, "saved cohorts", _nothing_more),
+    (6, "rows know their journey model", None),
+    (7, "saved cohorts", None),
     (8, "who enters a phase goes on, is lost or open", _0008_who_enters_a_phase_goes_on_is_lost_or_open),
     (9, "one customer at once", _0009_one_customer_at_once),
 )
@@ -90,7 +86,8 @@ def migrate(url: str) -> list[int]:
                 connection.command(statement)
         done = []
         for number, name, fill in waiting:
-            fill(connection)
+            if fill is not None:
+                fill(connection)
             connection.insert(
                 f"{DATABASE}.migrations",
                 [[number, name, datetime.now(UTC)]],
