@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from streams.embedded_broker import EmbeddedBroker
 from warehouse.embedded import EmbeddedWarehouse
@@ -24,19 +27,37 @@ settings.register_profile("long", max_examples=20_000, deadline=None, suppress_h
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
+_PIPELINES = frozenset(
+    f"tests/desireline/test_{name}.py" for name in ("identity", "rebuild_live", "reconcile_up", "up")
+)
+"""Each test of these starts a whole pipeline of its own."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start a whole pipeline take longest, so they begin first, two at a time; the others stay together by
-    module, whose fixtures they share.
-    """
-    pipelines = [item for item in items if "up" in getattr(item, "fixturenames", ())]
-    for number, item in enumerate(pipelines):
-        item.add_marker(pytest.mark.xdist_group(f"up-{number % 2}"))
-    others = [item for item in items if item not in pipelines]
-    for item in others:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-    others.sort(key=lambda item: not item.nodeid.startswith("tests/warehouse/"))
-    items[:] = [*pipelines, *others]
+    """What takes longest begins first: pipelines, then the warehouse."""
+
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        module = _module_of(item.nodeid)
+        return module not in _PIPELINES, not module.startswith("tests/warehouse/")
+
+    items.sort(key=place)
+
+
+class _ByModule(LoadScopeScheduling):
+    """Tests of one module in one process, whose fixtures they share; pipelines in two, so that two run at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = _module_of(nodeid)
+        return f"pipelines {crc32(nodeid.encode()) % 2}" if module in _PIPELINES else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByModule:
+    """How xdist shares tests out."""
+    return _ByModule(config, log)
+
+
+def _module_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
