@@ -2,23 +2,29 @@
 
 from functools import lru_cache
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, column, text
+from sqlalchemy.exc import DatabaseError
 
 from models.journey_model import JourneyModel, default_model, load_model
 from warehouse.connection import DATABASE
 
-_THERE = text(f"exists table {DATABASE}.journey_models")
+_NOT_THERE = ("UNKNOWN_TABLE", "UNKNOWN_DATABASE")
 _CURRENT = text(
     f"select text from {DATABASE}.journey_models final where state = 'current' order by number desc limit 1"  # noqa: S608
-)
+).columns(column("text"))
 
 
 def registered_model(connection: Engine) -> JourneyModel | None:
     """The model that is current; None: none was registered. JourneyModelError if this version of desireline
     does not take it any more.
     """
-    with connection.connect() as asking:
-        said = asking.execute(_CURRENT).scalar() if asking.execute(_THERE).scalar() else None
+    try:
+        with connection.connect() as asking:
+            said = asking.execute(_CURRENT).scalar()
+    except DatabaseError as error:
+        if not any(reason in str(error) for reason in _NOT_THERE):
+            raise
+        return None
     return _read(str(said)) if said else None
 
 

@@ -8,14 +8,15 @@ gone to somebody else, and none is read that is another's.
 
 # ruff: noqa: S608  the SQL is put together from names of ours; values are bound
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Executable, func, select, text
 
 from warehouse.answer import said
 from warehouse.binds import Binds
+from warehouse.schema import identification_rows, identity_conflict_rows
 
 Row = dict[str, Any]
 
@@ -86,30 +87,39 @@ def identities(connection: Engine, customer: str, household: str) -> Identities:
     )
     names = [row for row in every if row["customer_id"] == customer]
     keys = [row["identifier"] for row in names]
-    binds = Binds()
-    seen = rows(
+    # not as text, of whose columns the driver would ask again where there are no rows, as mostly here
+    i, c = identification_rows.c, identity_conflict_rows.c
+    seen = _rows(
         connection,
-        "select id, at, kind, identifiers, JSONExtractString(element, 'author') as author,"
-        " JSONExtractString(element, 'reason') as reason"
-        f" from identification_rows where hasAny(identifiers, {_array(keys, binds)}) limit 1 by id",
-        binds,
-    )
-    binds = Binds()
-    listed = _listed(keys, binds)
-    refused = rows(
+        select(
+            i.id, i.at, i.kind, i.identifiers,
+            func.JSONExtractString(i.element, "author").label("author"),
+            func.JSONExtractString(i.element, "reason").label("reason"),
+        ).where(func.hasAny(i.identifiers, func.array(*keys))),
+    )  # fmt: skip
+    refused = _rows(
         connection,
-        "select at, identifier_a, identifier_b, reason, customer_a, customer_b, deleted from identity_conflict_rows"
-        f" where identifier_a in {listed} or identifier_b in {listed}"
-        " order by version desc limit 1 by identifier_a, identifier_b",
-        binds,
+        select(
+            c.at, c.identifier_a, c.identifier_b, c.reason, c.customer_a, c.customer_b, c.deleted, c.version
+        ).where(c.identifier_a.in_(keys) | c.identifier_b.in_(keys)),
     )
-    return Identities(names, seen, [row for row in refused if not row["deleted"]])
+    refused.sort(key=lambda row: int(row["version"]))
+    latest = {(row["identifier_a"], row["identifier_b"]): row for row in refused}
+    return Identities(
+        names,
+        list({row["id"]: row for row in seen}.values()),
+        [row for row in latest.values() if not row["deleted"]],
+    )
 
 
 def rows(connection: Engine, question: str, binds: Binds) -> list[Row]:
     """The rows of an answer, each by the names of its columns; instants are those of UTC."""
+    return _rows(connection, text(question), binds)
+
+
+def _rows(connection: Engine, question: Executable, binds: Mapping[str, Any] | None = None) -> list[Row]:
     with connection.connect() as asking:
-        result = asking.execute(text(question), binds)
+        result = asking.execute(question, binds or {})
         names = list(result.keys())
         return [dict(zip(names, row, strict=True)) for row in result]
 
@@ -131,7 +141,3 @@ def _journeys(connection: Engine, customer: str, keys: Iterable[tuple[date, str]
 
 def _listed(values: Iterable[str], binds: Binds) -> str:
     return f"({', '.join(binds.bound(value) for value in values) or chr(39) * 2})"
-
-
-def _array(values: Iterable[str], binds: Binds) -> str:
-    return f"[{', '.join(binds.bound(value) for value in values)}]"

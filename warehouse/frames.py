@@ -19,13 +19,17 @@ def frame(rows: Iterable[Sequence[Any]], types: Mapping[str, str]) -> pd.DataFra
     columns = {
         name: _column([row[place] for row in made], kind) for place, (name, kind) in enumerate(types.items())
     }
-    return pd.DataFrame(columns, columns=list(types))
+    return pd.DataFrame(columns, columns=list(types), copy=False)
 
 
 def _column(values: list[Any], kind: str) -> Any:
-    if kind != INSTANT:
-        return pd.Series(values, dtype=kind)
-    return pd.Series(np.array([_instant(at) for at in values], dtype="datetime64[ms]")).dt.tz_localize("UTC")
+    """An array, which a frame takes as it is; a series would be laid out, copied and aligned once more."""
+    if kind == INSTANT:
+        instants = np.array([_instant(at) for at in values], dtype="datetime64[ms]")
+        return pd.DatetimeIndex(instants).tz_localize("UTC")
+    if kind == LIST:
+        return np.fromiter(values, dtype=object, count=len(values))
+    return pd.array(values, dtype="str") if kind == "str" else np.array(values, dtype=kind)
 
 
 def _instant(at: datetime | None) -> Any:

@@ -5,9 +5,10 @@ to the persona seen last in it and to the campaign of its first touch; a cohort 
 their journeys. What is written with `!` before it is everybody else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime
 from difflib import get_close_matches
+from functools import cache
 from typing import Annotated, Any, Protocol, TypedDict
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -133,12 +134,18 @@ def where(*conditions: list[str]) -> str:
 
 def time_zone(name: str) -> ZoneInfo:
     """The time zone of an IANA name. QuestionError suggests the nearest."""
-    known = available_timezones()
+    known = _time_zones()
     if name in known:
         return ZoneInfo(name)
     near = get_close_matches(name, sorted(known), n=3)
     remedy = f"Did you mean {' or '.join(near)}?" if near else "Write an IANA name, e.g. Europe/Berlin."
     raise QuestionError(f'time zone "{name}" is not known', remedy=remedy)
+
+
+@cache
+def _time_zones() -> Set[str]:
+    """IANA names; they are files, and reading their folders takes longer than a small question."""
+    return available_timezones()
 
 
 def in_zone(at: datetime | None, zone: ZoneInfo) -> datetime | None:
