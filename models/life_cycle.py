@@ -172,11 +172,12 @@ class LifeCycle:
             else:
                 break
             heappop(deadlines)
-        ends = [deadlines[0][0]] if deadlines else []
+        first = deadlines[0][0] if deadlines else None
         if self.last is not None and self.last.drop_off is None:
             end = self._silence_end(self.last)
-            ends += [] if end is None else [end]
-        return min(ends, default=None)
+            if end is not None and (first is None or end < first):
+                return end
+        return first
 
     def closed_before(self, horizon: int) -> int:
         """How many of its first journeys ended before `horizon` and wait for nothing any more.

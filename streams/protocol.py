@@ -371,8 +371,10 @@ class Nodes:
         """When is the household to be looked at again? Never before more comes, if it waits for its past."""
         if household.wants_past and household.trimmed is not None:
             self._ask_back(household, household.trimmed)
-        instants = (household.next_deadline(), household.next_trim())
-        self._deadlines.set(household_id, min([at for at in instants if at is not None], default=None))
+        at, trim_at = household.next_deadline(), household.next_trim()
+        if at is None or (trim_at is not None and trim_at < at):
+            at = trim_at
+        self._deadlines.set(household_id, at)
 
     def _trim(self, household: Household) -> None:
         """Let what is old leave the state, if it is time and nobody else can be at work on it."""
