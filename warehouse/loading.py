@@ -156,19 +156,7 @@ class Loading:
         Rows that the warehouse refuses go among the rejected, with the reason. `now`: wall clock, UTC ms.
         """
         with _collector_paused(), self._looking_again() as there:
-            touched: dict[str, Touched] = {}
-            decoded, unloadable = group.decoded()
-            for fingerprint, rows in decoded.items():
-                target = there.of(fingerprint)
-                if target is None:
-                    unloadable += group.judged_under(fingerprint)
-                    continue
-                if not target.tables.current:
-                    rows.watermarks = {}  # they say up to where the rows are true that people read
-                token = f"{group.token}{fingerprint}"
-                touched[fingerprint] = target.aggregates.announce(rows, token)
-                unloadable += target.writer.write(rows, token)
-            del decoded
+            touched, unloadable = self._write_rows(group, there)
             if unloadable:
                 for row in unloadable:
                     log.error("this cannot be loaded, see the rejected: %s: %s", row.what, row.reason)
@@ -193,6 +181,25 @@ class Loading:
                     abandonment += there.expectation.abandonment(buckets.get("attempts_1m", ()), now)
         self._touched = {}
         return abandonment
+
+    @staticmethod
+    def _write_rows(group: Group, there: _Warehouse) -> tuple[dict[str, Touched], list[Unloadable]]:
+        """The buckets that they touch, and what cannot be loaded. When it returns, nothing holds the rows any more:
+        the collector that is paused meanwhile would look through them as soon as it goes on.
+        """
+        touched: dict[str, Touched] = {}
+        decoded, unloadable = group.decoded()
+        for fingerprint, rows in decoded.items():
+            target = there.of(fingerprint)
+            if target is None:
+                unloadable += group.judged_under(fingerprint)
+                continue
+            if not target.tables.current:
+                rows.watermarks = {}  # they say up to where the rows are true that people read
+            token = f"{group.token}{fingerprint}"
+            touched[fingerprint] = target.aggregates.announce(rows, token)
+            unloadable += target.writer.write(rows, token)
+        return touched, unloadable
 
     @contextmanager
     def _looking_again(self) -> Iterator[_Warehouse]:

@@ -11,6 +11,7 @@ take these values, and never will.
 """
 
 import base64
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -200,7 +201,8 @@ class Writer:
         self._client = client
         self._tables = tables
         self._types: dict[str, tuple[list[str], list[Any]]] = {}
-        self._archived: dict[int, None] = {}  # hashes of elements that were archived lately
+        # hashes of elements that were archived lately; a plain dict finds its first key ever more slowly
+        self._archived: OrderedDict[int, None] = OrderedDict()
 
     def write(self, rows: Rows, token: str) -> list[Unloadable]:
         """Insert these rows. `token`: the same for a retry, another one for other content.
@@ -226,7 +228,7 @@ class Writer:
             refused += self._insert_rows(table, columns_of, some, f"{token}:{columns_of.__name__}")
         self._archived.update(dict.fromkeys(map(hash, unarchived)))
         while len(self._archived) > _ARCHIVED_REMEMBERED:
-            del self._archived[next(iter(self._archived))]
+            self._archived.popitem(last=False)
         if rows.watermarks:
             self.insert(schema.watermarks, watermark_columns(rows.watermarks), f"{token}:watermarks")
         return refused
@@ -236,11 +238,13 @@ class Writer:
         if table.name in self._tables.names:
             rows = len(next(iter(columns.values())))
             columns = {**columns, "model": [self._tables.number] * rows}
+        values: list[list[Any]] = []
         try:
             names, types = self._column_types(table, columns)
+            values += [columns[name] for name in names]
             self._client.insert(
                 self._tables[table],
-                [columns[name] for name in names],
+                values,
                 column_names=names,
                 column_types=types,
                 column_oriented=True,
@@ -250,6 +254,9 @@ class Writer:
             raise RowsRefused(table.name, f"{type(error).__name__}: {error}") from error
         except (ClickHouseError, HTTPError, OSError) as error:
             raise typed(error, table.name) from error
+        finally:
+            # the client's context refers to itself: it would keep all these values until it is found as garbage
+            values.clear()
 
     def _unarchived(self, rows: Rows) -> list[Archived]:
         """The elements that may not be in the archive yet. More is said of one again and again."""
