@@ -31,7 +31,7 @@ class NoSpool(DesirelineError):
         super().__init__(
             "there is no spool",
             where=folder,
-            remedy="Name the data folder with --data, or the spool with --spool.",
+            remedy="Name the data folder with --data (`make demo` has .demo), or the spool with --spool.",
         )
 
 

@@ -469,8 +469,8 @@ class Supervisor:
                 self._spawn("broker")
                 self._await("broker")
                 self._create_topics()
-        except Exception:
-            log.exception("the broker does not start")
+        except Exception:  # whatever it is: this thread is who starts everything else again, and must go on
+            log.exception("the broker does not start; it is tried again")
             self._plan_restart(self._parts["broker"])
             return
         self._spawn("worker")

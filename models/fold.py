@@ -154,10 +154,7 @@ class Household:
         """Keys of the identifiers of elements that are not among `identifiers` yet."""
         linked = self._identities.customer_of
         unlinked = {
-            key
-            for element in elements
-            for one in element.identifiers
-            if (key := f"{one.kind}:{one.value}") not in linked
+            key for element in elements for one in element.identifiers if (key := one.key) not in linked
         }
         unlinked.discard(self.household_id)
         return unlinked
@@ -282,12 +279,8 @@ class Household:
         """The smallest instant W at which judge(W + 1) may say something new; None: only elements can."""
         if self.wants_past:
             return None
-        earliest: int | None = None
-        for life in self._lives.values():
-            at = life.next_deadline()
-            if at is not None and (earliest is None or at < earliest):
-                earliest = at
-        return earliest
+        deadlines = [at for life in self._lives.values() if (at := life.next_deadline()) is not None]
+        return min(deadlines, default=None)
 
     def encode(self) -> bytes:
         """The set as MessagePack, for a household that rests."""
@@ -313,11 +306,9 @@ class Household:
         if not self._lives or self.wants_past:
             return None
         ends = [life.journeys[0].places[-1].touchpoint.occurred_at for life in self._lives.values()]
-        earliest = (ends[0] if len(ends) == 1 else min(ends)) + self._history_ms
-        if not self._trim_tried_at:
-            return earliest
         # what waits for something longer is looked at again now and then
-        return max(earliest, self._trim_tried_at + self._history_ms // _TRIMS_PER_HISTORY)
+        again = self._trim_tried_at + self._history_ms // _TRIMS_PER_HISTORY if self._trim_tried_at else 0
+        return max(min(ends) + self._history_ms, again)
 
     def trim(self) -> "tuple[Household, Trimmed] | None":
         """The household without its closed journeys that are older than the model's history, and what is kept

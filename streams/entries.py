@@ -38,7 +38,7 @@ class EntryIndex:
             self._topics.append(topic_name)
         topic = self._topics.index(topic_name)
         packed = topic << (_OFFSET_BITS + _PART_BITS) | part << _OFFSET_BITS | offset
-        latest = _NEVER if lasting else max([_instant(element) for element in elements], default=_NEVER)
+        latest = _NEVER if lasting else max(map(_instant, elements), default=_NEVER)
         entries = self._entries.get(node)
         if entries is None:
             self._entries[node] = array("q", (packed, latest))
