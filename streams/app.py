@@ -3,10 +3,9 @@
 import gc
 import logging
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import faust
-from faust.tables.manager import TableManager
 from faust.web import Request, Response, View
 from prometheus_client import generate_latest, start_http_server
 
@@ -16,6 +15,7 @@ from streams.changelog import Households
 from streams.compression import use_fastest_lz4
 from streams.config import WorkerConfig
 from streams.consumer import App
+from streams.recovery import TableManager
 from streams.stitch import add_stitch_agent
 from streams.topics import GROUP, INBOX, LARGEST_MESSAGE_BYTES, create_topics
 from streams.watch import Watch, end_for_sure
@@ -116,6 +116,7 @@ def _faust_app(config: WorkerConfig) -> App:
         GROUP,
         broker=";".join(f"kafka://{server.strip()}" for server in config.bootstrap_servers.split(",")),
         store="memory://",
+        TableManager=TableManager,
         datadir=data_dir / "worker",
         topic_partitions=config.partitions,
         topic_replication_factor=config.replication_factor,
@@ -127,7 +128,8 @@ def _faust_app(config: WorkerConfig) -> App:
         broker_heartbeat_interval=max(0.5, config.session_timeout_s / 10),
         broker_rebalance_timeout=config.broker_rebalance_timeout_s,
         broker_commit_interval=1.0,
-        broker_max_poll_interval=max(300.0, config.broker_rebalance_timeout_s),
+        # while a recovery reads, nothing is polled; one that gets stuck is ended by the watch
+        broker_max_poll_interval=max(1800.0, config.broker_rebalance_timeout_s),
         broker_check_crcs=False,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 * 1024 * 1024,
@@ -166,7 +168,6 @@ def _add_pages(worker: Worker) -> None:
 
 def _state(worker: Worker) -> dict[str, Any]:
     households = worker.households
-    recovery = cast(TableManager, worker.app.tables).recovery
     return {
         "state": "failed" if worker.failure else "ready" if worker.ready else "recovering",
         "failure": str(worker.failure) if worker.failure else None,
@@ -179,5 +180,5 @@ def _state(worker: Worker) -> dict[str, Any]:
             )
         ),
         "watermarks": {str(nodes.partition): nodes.watermark.value for nodes in households.nodes.values()},
-        "recovery_entries_left": recovery.active_remaining_total() if households.recovering else 0,
+        "recovery_entries_left": households.entries_left if households.recovering else 0,
     }

@@ -11,12 +11,11 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalStateError
 from faust.tables.base import Collection
-from faust.tables.manager import TableManager
 from faust.transport.drivers.aiokafka import Consumer
-from faust.types import TP, AppT, EventT
+from faust.types import TP, AppT
 from faust.types.stores import StoreT
 
 from models.errors import DesirelineError
@@ -24,6 +23,7 @@ from streams import metrics
 from streams.codecs import Entry
 from streams.config import WorkerConfig
 from streams.protocol import Nodes
+from streams.recovery import read_from_the_start
 from streams.topics import FACTS
 from streams.watch import WorkerStuck
 
@@ -61,7 +61,10 @@ class Households(Collection):
         self._assigned = 1
         self._recovered: set[int] = set()  # partitions whose changelog was read to its end
         self._kept: set[int] = set()  # those of them that stayed with us over the last rebalance
+        self._restored: dict[int, Nodes] | None = None  # those that `_restoring` is for
+        self._restoring: asyncio.Task[None]
         self._trusting: asyncio.Task[None] | None = None
+        self.entries_left = 0  # of the changelog, for the present recovery to read
 
     # --- writing ---
 
@@ -88,10 +91,6 @@ class Households(Collection):
     async def on_start(self) -> None:
         """The table keeps nothing on disk; its changelog is created with the other topics."""
 
-    def persisted_offset(self, tp: TP) -> int | None:
-        """Nothing is kept over a restart."""
-        return None
-
     async def need_active_standby_for(self, tp: TP) -> bool:
         """No standbys."""
         return False
@@ -105,9 +104,7 @@ class Households(Collection):
     ) -> None:
         """Partitions come and go. What stays is kept, unless somebody else may have had it meanwhile."""
         self.recovering = True
-        if self._trusting is not None:
-            self._trusting.cancel()
-        changelog = self.changelog_topic.get_topic_name()
+        self._stop_waiting_for_trust()
         mine = {tp.partition for tp in assigned if tp.topic in self.sources}
         follows = generation_id == self.generation + 1
         # handed over again in the middle of its recovery, a partition is recovered from the start
@@ -119,13 +116,7 @@ class Households(Collection):
             partition: self.nodes[partition] if partition in self._kept else self._new_nodes(partition)
             for partition in sorted(mine)
         }
-        for partition in mine - self._kept:
-            self._manager.recovery.revoke(TP(changelog, partition))  # read its changelog from the start
         log.info("partitions %s, of which %s stayed", sorted(mine), sorted(self._kept))
-
-    @property
-    def _manager(self) -> TableManager:
-        return cast(TableManager, self.app.tables)
 
     def _new_nodes(self, partition: int) -> Nodes:
         return Nodes(
@@ -138,55 +129,82 @@ class Households(Collection):
             archived=self._config.warehouse_url is not None,
         )
 
-    def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
-        """Entries from the changelog."""
-        loaded = 0
-        for event in batch:
-            message = event.message
-            nodes = self.nodes.get(message.partition)
-            if nodes is not None and message.key is not None:
-                nodes.load(message.key, message.value)
-                loaded += 1
-        metrics.RECOVERED_ENTRIES.inc(loaded)
-
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        """The changelog was read: households are judged, and records are received from now on."""
+        """Faust has joined the group: read the changelog, judge households, and receive records from now on.
+
+        Faust may call again for the same partitions, and lets this go on when they are handed over meanwhile.
+        """
+        taken_over = self.nodes
         try:
-            for partition, nodes in self.nodes.items():
-                if partition not in self._kept:
-                    for left in nodes.recovered():
-                        log.debug("partition %d: %d households left to fold", partition, left)
-                        await asyncio.sleep(0)
+            if self._restored is not taken_over:
+                self._restored = taken_over
+                self._restoring = asyncio.create_task(self._restore(taken_over, self._kept))
+            await asyncio.shield(self._restoring)
             ends = await self._ends()
+            self._must_still_have(taken_over)
             committed = await cast(Consumer, self.app.consumer).seek_to_committed()
-            alone = self._config.grace_s <= 0
-            for partition, nodes in self.nodes.items():
-                begins: dict[str, int] = {}
-                for topic in self.sources:
-                    at = committed.get(TP(topic, partition))
-                    begins[topic] = at or 0
-                    if partition in self._kept and begins[topic] > nodes.next_of(topic):
-                        raise WorkerStuck(
-                            f"{topic} partition {partition} was handled by another worker while it was ours",
-                            remedy="The worker is started again and reads the state anew.",
-                        )
-                    self.begun(topic, partition, begins[topic])
-                nodes.guard(
-                    {topic: ends[TP(topic, partition)] for topic in self.sources},
-                    begins,
-                    said_before=ends[TP(FACTS, partition)] > 0,
-                    generation=self.generation,
-                    trusting=alone or (partition in self._kept and nodes.trusting),
-                )
-            if not alone:
-                self._trusting = asyncio.create_task(self._trust_later())
-            self._recovered = set(self.nodes)
-            self.recovering = False
+            self._must_still_have(taken_over)
+            self._receive_from(committed, ends)
         except IllegalStateError:
             log.info("partitions are handed over again; the next recovery takes over")
         except Exception as error:  # Faust would swallow it and go on with half a state
             log.exception("recovery failed")
             await self._failed(error)
+
+    async def _restore(self, taken_over: dict[int, Nodes], kept: set[int]) -> None:
+        """The state of the partitions that did not stay, from the changelog."""
+        topic = self.changelog_topic.get_topic_name()
+        wanted = {partition: nodes for partition, nodes in taken_over.items() if partition not in kept}
+        places = [TopicPartition(topic, partition) for partition in wanted]
+        servers = self._config.bootstrap_servers.split(",")
+        async for entries, self.entries_left in read_from_the_start(servers, places):
+            self._must_still_have(taken_over)
+            for entry in entries:
+                if entry.key is not None:
+                    wanted[entry.partition].load(entry.key, entry.value)
+            metrics.RECOVERED_ENTRIES.inc(len(entries))
+            metrics.RECOVERY_LEFT.set(self.entries_left)
+            await asyncio.sleep(0)
+        for partition, nodes in wanted.items():
+            for left in nodes.recovered():
+                log.debug("partition %d: %d households left to fold", partition, left)
+                await asyncio.sleep(0)
+                self._must_still_have(taken_over)
+
+    def _must_still_have(self, taken_over: dict[int, Nodes]) -> None:
+        """IllegalStateError, as the consumer's own, if partitions were handed over meanwhile."""
+        if self.nodes is not taken_over:
+            raise IllegalStateError("partitions were handed over")
+
+    def _receive_from(self, committed: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+        alone = self._config.grace_s <= 0
+        for partition, nodes in self.nodes.items():
+            begins: dict[str, int] = {}
+            for topic in self.sources:
+                at = committed.get(TP(topic, partition))
+                begins[topic] = at or 0
+                if partition in self._kept and begins[topic] > nodes.next_of(topic):
+                    raise WorkerStuck(
+                        f"{topic} partition {partition} was handled by another worker while it was ours",
+                        remedy="The worker is started again and reads the state anew.",
+                    )
+                self.begun(topic, partition, begins[topic])
+            nodes.guard(
+                {topic: ends[TP(topic, partition)] for topic in self.sources},
+                begins,
+                said_before=ends[TP(FACTS, partition)] > 0,
+                generation=self.generation,
+                trusting=alone or (partition in self._kept and nodes.trusting),
+            )
+        self._stop_waiting_for_trust()
+        if not alone:
+            self._trusting = asyncio.create_task(self._trust_later())
+        self._recovered = set(self.nodes)
+        self.recovering = False
+
+    def _stop_waiting_for_trust(self) -> None:
+        if self._trusting is not None:
+            self._trusting.cancel()
 
     async def _trust_later(self) -> None:
         """When no predecessor can be at work any more, records need no longer be answered in full."""

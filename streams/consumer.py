@@ -6,10 +6,10 @@
   again.
 - Faust asks brokers to wait up to 1.5 s for a record. The embedded broker does wait, partition by partition,
   even if a record comes meanwhile: half a second for each step of a touchpoint's way.
-- While the state is recovered, only the changelog is asked for, by a set that Faust empties once the recovery is
-  done. A fetch that was on its way asked for nothing then, which means everything: touchpoints were fetched,
-  dropped, and never read again where no offset had been committed yet.
-- Recovery reads up to the end of the changelog, which the embedded broker tells wrongly (`streams.offsets`).
+- What is fetched is asked for by a set that Faust empties when partitions are handed over. A fetch that was on its
+  way asked for nothing then, which means everything: touchpoints were fetched, dropped, and never read again where
+  no offset had been committed yet.
+- Where a partition ends is told wrongly by the embedded broker (`streams.offsets`).
 - A committed offset may be out of range: retention deleted records that were never handled, or the topic was made
   anew. aiokafka then jumps without a word, or waits for ever where the topic is empty. Here the loss is said, and
   reading goes on from the earliest record that is left.
@@ -26,11 +26,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.transports import TransportT
 
-from streams.offsets import end_offsets, resumed
+from streams.offsets import FETCH_WAIT_MS, end_offsets, resumed
 
 log = logging.getLogger(__name__)
-
-FETCH_WAIT_MS = 50
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):

@@ -14,6 +14,8 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as Place
 from kafka.errors import KafkaTimeoutError
 
+FETCH_WAIT_MS = 50
+"""The embedded broker waits so long even if a record comes meanwhile, partition by partition."""
 _WITHIN_S = 30.0
 
 

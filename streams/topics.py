@@ -155,9 +155,14 @@ def create_topics(
 def topic_status(bootstrap_servers: str, *, group: str = GROUP) -> list[TopicStatus]:
     """Our topics that exist, in the order of `TOPICS`, then those of a model's own channels. TopicsError if the
     broker does not answer.
+
+    Where no topic has anything left, nothing is on its way either: what is committed is asked before the ends, and
+    what a record causes is in its topic before the record is committed. The other way round something could be
+    caused and committed between the two questions.
     """
     admin = _admin(bootstrap_servers)
     try:
+        committed = _committed(admin, group)
         there = set(admin.list_topics())
         ours = [topic.name for topic in TOPICS]
         ours += sorted(name for name in there if name.startswith(_OF_CHANNELS) and name not in ours)
@@ -168,7 +173,6 @@ def topic_status(bootstrap_servers: str, *, group: str = GROUP) -> list[TopicSta
         places = [TopicPartition(name, index) for name, indices in partitions.items() for index in indices]
         latest = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)) if places else {}
         ends = end_offsets_now(bootstrap_servers, {place: latest[place].offset for place in places})
-        committed = _committed(admin, group)
     except KafkaError as error:
         raise TopicsError(f"topics cannot be read: {error}", where=bootstrap_servers) from error
     finally:

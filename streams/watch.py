@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from faust.tables.manager import TableManager
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import AppT
 
@@ -147,10 +146,12 @@ class Watch:
             return
         if self._households.recovering:
             self._progress = {key: at for key, at in self._progress.items() if key == "recovery"}
-            recovery = cast(TableManager, self._app.tables).recovery
-            read = sum(offset or 0 for offset in recovery.active_offsets.values())
             complaint = "the recovery of the state does not get on"
-            self._must_move("recovery", (self._households.generation, read, self._folded()), complaint)
+            self._must_move(
+                "recovery",
+                (self._households.generation, self._households.entries_left, self._folded()),
+                complaint,
+            )
             return
         self._stitcher.observe()
         self._progress.pop("recovery", None)

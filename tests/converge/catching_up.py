@@ -7,11 +7,11 @@ from collections.abc import Callable
 from kafka.errors import KafkaError
 
 from models.errors import DesirelineError
-from streams.topics import CHANNEL_TOPICS, FACTS, INBOX, REJECTED, topic_status
+from streams.topics import CHANNEL_TOPICS, FACTS, INBOX, REHYDRATE, REJECTED, topic_status
 from tests.converge.happenings import Happenings
 
 WITHIN_S = float(os.environ.get("CONVERGE_PATIENCE", "300"))
-READ = (*CHANNEL_TOPICS, INBOX, FACTS, REJECTED)
+READ = (*CHANNEL_TOPICS, INBOX, REHYDRATE, FACTS, REJECTED)
 
 
 class NotCaughtUp(DesirelineError):

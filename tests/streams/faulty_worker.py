@@ -6,13 +6,16 @@
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from faust.transport.consumer import RecordMap
 from faust.types import TP
 
+from streams import changelog
+from streams.changelog import Households
 from streams.consumer import Consumer, ConsumerThread
+from streams.recovery import Read, read_from_the_start
 from streams.topics import CHANNEL_TOPICS
 from tests.streams import worker_process
 
@@ -61,25 +64,35 @@ def fetches_no_touchpoints() -> None:
 def recovers_nothing() -> None:
     """The changelog is asked for, and no record of it comes."""
 
-    async def silent(self: Consumer, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
-        await asyncio.sleep(timeout)
-        return {}
+    async def silent(*_arguments: Any) -> AsyncIterator[Read]:
+        await asyncio.Event().wait()
+        yield Read([], 0)
 
-    Consumer._getmany = silent  # type: ignore[method-assign]
+    changelog.read_from_the_start = silent
 
 
 def recovers_late() -> None:
     """A changelog that takes long to come: others join meanwhile."""
-    fetched, asked_first = Consumer._getmany, list[float]()
+    asked_first = list[float]()
 
-    async def late(self: Consumer, active_partitions: set[TP] | None, timeout: float) -> RecordMap:
+    async def late(*arguments: Any) -> AsyncIterator[Read]:
         asked_first.append(time.monotonic())
-        if time.monotonic() < asked_first[0] + LATE_S:
-            await asyncio.sleep(timeout)
-            return {}
-        return await fetched(self, active_partitions, timeout)
+        await asyncio.sleep(max(0.0, asked_first[0] + LATE_S - time.monotonic()))
+        async for read in read_from_the_start(*arguments):
+            yield read
 
-    Consumer._getmany = late  # type: ignore[method-assign]
+    changelog.read_from_the_start = late
+
+
+def calls_a_recovery_complete_before_it_began() -> None:
+    """Partitions are handed over while Faust ends an earlier recovery: it says so of theirs, too."""
+    rebalance = Households.on_rebalance
+
+    async def rebalance_and_say(self: Households, *arguments: Any, **more: Any) -> None:
+        await rebalance(self, *arguments, **more)
+        await self.on_recovery_completed(set(), set())
+
+    Households.on_rebalance = rebalance_and_say  # type: ignore[method-assign]
 
 
 def retention_deleted() -> None:
@@ -99,7 +112,7 @@ FAULTS = {
     fault.__name__: fault
     for fault in (
         skips_offsets, commits_nothing, fetches_no_touchpoints, recovers_nothing, recovers_late,
-        retention_deleted,
+        calls_a_recovery_complete_before_it_began, retention_deleted,
     )
 }  # fmt: skip
 

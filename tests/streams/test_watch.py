@@ -150,6 +150,22 @@ def test_a_worker_that_others_join_in_its_recovery_recovers_again_and_goes_on(pi
 
 
 @pytest.mark.slow
+def test_a_recovery_that_faust_calls_complete_too_early_loses_no_household(pipeline: Pipeline) -> None:
+    touchpoints = visits(*range(6))
+    publish(pipeline, touchpoints[:3])
+    pipeline.clock(NOON)
+    first = pipeline.start_worker()
+    pipeline.read_to_the_end()
+    first.kill()
+    first.wait()
+    worker = pipeline.start_worker(fault="calls_a_recovery_complete_before_it_began")
+    pipeline.await_ready(worker)
+    publish(pipeline, touchpoints[3:])
+    await_batch(pipeline, touchpoints)
+    assert worker.poll() is None, pipeline.log_of(worker)
+
+
+@pytest.mark.slow
 def test_records_deleted_below_the_committed_offset_are_said_and_reading_goes_on_with_the_earliest_left(
     pipeline: Pipeline,
 ) -> None:
