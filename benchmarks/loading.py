@@ -14,11 +14,11 @@ from benchmarks.traffic import MODEL, households
 from desireline.loaded import chunks
 from models.fold import Household
 from warehouse import schema
+from warehouse.columns import identity_columns, journey_columns, touchpoint_columns
 from warehouse.connection import client
 from warehouse.embedded import EmbeddedWarehouse
 from warehouse.loading import Group, Loading
 from warehouse.migrations import migrate
-from warehouse.writer import identity_columns, journey_columns, touchpoint_columns
 
 _TOUCHPOINTS = 50_000
 _TOGETHER = 500  # households

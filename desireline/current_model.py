@@ -28,7 +28,7 @@ def await_current(settings: Settings) -> "RegisteredModel | None":
     """
     from warehouse.connection import client
     from warehouse.journey_models import register_first
-    from warehouse.writer import WarehouseError, warehouse_errors
+    from warehouse.write_errors import WarehouseError, warehouse_errors
 
     text, where = configs.journey_model_text(settings), settings.journey_model or "default.yaml"
     given = load_model(text, where=where)
@@ -60,7 +60,7 @@ def current_or_set(settings: Settings, *, patience_s: float = 0) -> JourneyModel
     """
     from warehouse.connection import client
     from warehouse.journey_models import current
-    from warehouse.writer import WarehouseAway, WarehouseError, warehouse_errors
+    from warehouse.write_errors import WarehouseAway, WarehouseError, warehouse_errors
 
     deadline = time.monotonic() + patience_s
     while True:

@@ -420,7 +420,7 @@ class Supervisor:
         The worker sees it by itself, too, and may have ended already.
         """
         from warehouse.journey_models import CURRENT_FINGERPRINT, current
-        from warehouse.writer import WarehouseError, warehouse_errors
+        from warehouse.write_errors import WarehouseError, warehouse_errors
 
         before = self._model
         server, _, database = self.settings.warehouse_url.rpartition("/")

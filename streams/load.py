@@ -29,7 +29,7 @@ from streams.topics import ABANDONMENT, ALERTS, FACTS, REJECTED
 from warehouse.connection import client
 from warehouse.journey_models import current_fingerprint
 from warehouse.loading import Group, Loading, RecordKind
-from warehouse.writer import WarehouseAway, WarehouseError, warehouse_errors
+from warehouse.write_errors import WarehouseAway, WarehouseError, warehouse_errors
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from models.household import verdicts
 from models.journey_model import default_model
 from models.touchpoint import Clock, Element
 from tests.histories import households
-from warehouse.writer import Rows
+from warehouse.rows import Rows
 
 NOW = 1_772_000_000_000  # 2026-02-25
 MODEL = default_model()

@@ -39,8 +39,11 @@ from sqlalchemy import Table
 
 from models.verdict import JudgedTouchpoint
 from warehouse import schema
+from warehouse.columns import DAY_MS
 from warehouse.judged_tables import LIVE, JudgedTables
-from warehouse.writer import DAY_MS, Rows, Writer, warehouse_errors
+from warehouse.rows import Rows
+from warehouse.write_errors import warehouse_errors
+from warehouse.writer import Writer
 
 MINUTE_MS = 60_000
 MINUTE_S = 60

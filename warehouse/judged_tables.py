@@ -4,7 +4,7 @@ The rows of the current model lie in the tables of the plain names, those of the
 `…__building`, those of the one before in `…__retired`. Which model a table belongs to is no matter of its name,
 which changes when the model does: every table says it itself, as the default of its column `model`, and refuses
 rows of any other model by a constraint. So whoever writes may have looked long ago: where the tables were
-switched meanwhile, ClickHouse refuses the insert, and the writer looks again (`warehouse.writer.TablesSwitched`).
+switched meanwhile, ClickHouse refuses the insert, and the writer looks again (`warehouse.write_errors.TablesSwitched`).
 """
 
 import re

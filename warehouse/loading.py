@@ -23,15 +23,9 @@ from warehouse.connection import client
 from warehouse.expectation import Expectation
 from warehouse.journey_models import registered
 from warehouse.judged_tables import LIVE, JudgedTables, judged_tables
-from warehouse.writer import (
-    Rejected,
-    Rows,
-    TablesSwitched,
-    Unloadable,
-    Writer,
-    content_token,
-    warehouse_errors,
-)
+from warehouse.rows import Rejected, Rows, Unloadable
+from warehouse.write_errors import TablesSwitched, warehouse_errors
+from warehouse.writer import Writer, content_token
 
 log = logging.getLogger(__name__)
 

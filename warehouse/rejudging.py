@@ -18,7 +18,9 @@ from warehouse.aggregates import Aggregates, Touched
 from warehouse.archive import Behind, Past
 from warehouse.connection import client
 from warehouse.judged_tables import JudgedTables
-from warehouse.writer import Rows, RowsRefused, Writer
+from warehouse.rows import Rows
+from warehouse.write_errors import RowsRefused
+from warehouse.writer import Writer
 
 _ELEMENTS_TOGETHER = 10_000  # one insert per table; some 50 MB meanwhile
 

@@ -24,7 +24,7 @@ def list_rejected(
     """What was refused, the latest first."""
     from ingest.rejection import REASONS
     from warehouse import rejected
-    from warehouse.writer import CONFLICTING_DUPLICATE
+    from warehouse.columns import CONFLICTING_DUPLICATE
 
     known = (*REASONS, CONFLICTING_DUPLICATE)
     if reason is not None and reason not in known:

@@ -12,7 +12,8 @@ from models.verdict import Facts
 from warehouse import schema, views
 from warehouse.aggregates import AGGREGATES, Aggregates
 from warehouse.loading import Group, Loading
-from warehouse.writer import Rows, Writer
+from warehouse.rows import Rows
+from warehouse.writer import Writer
 
 JUDGED = ("touchpoints", "journeys", "identities", "identity_conflicts")
 DAY_MS = 86_400_000

@@ -30,7 +30,7 @@ from warehouse.embedded import EmbeddedWarehouse
 from warehouse.journey_models import fingerprint, register, register_first, registered
 from warehouse.loading import Group, Loading
 from warehouse.migrations import migrate
-from warehouse.writer import TablesSwitched
+from warehouse.write_errors import TablesSwitched
 
 NEW_TEXT = re.sub(r"\bAwareness\b", "Discovery", OTHER_TEXT).replace("gap: 9ms", "gap: 5ms")
 NEW = load_model(NEW_TEXT, where="new.yaml")

@@ -24,7 +24,7 @@ from tests.histories import households
 from warehouse import connect, schema
 from warehouse.connection import client
 from warehouse.loading import Group, Loading
-from warehouse.writer import Unloadable
+from warehouse.rows import Unloadable
 
 AT = 1_793_000_000_000
 MINUTE_MS = 60_000

@@ -20,7 +20,8 @@ from models.verdict import (
 from warehouse import schema
 from warehouse.aggregates import AGGREGATES, Aggregates
 from warehouse.connection import client
-from warehouse.writer import Rows, Writer
+from warehouse.rows import Rows
+from warehouse.writer import Writer
 
 PHASES = ("Awareness", "Consideration", "Purchase")
 START = 1_800_000_000_000 // 86_400_000 * 86_400_000 + 86_390_000  # ten seconds before midnight

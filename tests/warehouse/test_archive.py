@@ -13,7 +13,8 @@ from warehouse import schema
 from warehouse.archive import Past, past, pasts_with_deadlines
 from warehouse.connection import client
 from warehouse.put_back import pasts
-from warehouse.writer import Rows, Writer
+from warehouse.rows import Rows
+from warehouse.writer import Writer
 
 MODEL = default_model()
 DAY = 86_400_000

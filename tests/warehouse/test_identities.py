@@ -18,7 +18,8 @@ from tests.histories import touchpoint
 from tests.warehouse.stories import EPOCH_MS, empty, insert, moment
 from warehouse import identities, identity_report
 from warehouse.answer import QuestionError
-from warehouse.writer import Rows, Writer
+from warehouse.rows import Rows
+from warehouse.writer import Writer
 
 MODEL = default_model()
 KINDS = {"u": "user_id", "m": "email", "p": "phone", "d": "device_id", "a": "anonymous_id", "s": "session_id"}

@@ -11,8 +11,9 @@ from tests.converge.looking import ALWAYS, NEVER_LESS, Looker
 from tests.histories import MODEL, touchpoint
 from warehouse import ddl, schema
 from warehouse.aggregates import Aggregates
+from warehouse.rows import Rows
 from warehouse.views import VIEWS
-from warehouse.writer import Rows, Writer
+from warehouse.writer import Writer
 
 pytestmark = pytest.mark.slow
 DAY_MS = 86_400_000

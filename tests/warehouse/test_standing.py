@@ -18,7 +18,8 @@ from tests.histories import MODEL, MODELS, WATERMARKS, histories, households, ro
 from tests.standing import TABLES, differences, differences_of, judged
 from warehouse import schema
 from warehouse.aggregates import Aggregates
-from warehouse.writer import Rows, Writer
+from warehouse.rows import Rows
+from warehouse.writer import Writer
 
 pytestmark = pytest.mark.slow
 

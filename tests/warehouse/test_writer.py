@@ -25,17 +25,11 @@ from models.verdict import (
     row_version,
 )
 from warehouse import schema
+from warehouse.columns import journey_columns, touchpoint_columns
 from warehouse.connection import client
-from warehouse.writer import (
-    Rejected,
-    Rows,
-    RowsRefused,
-    WarehouseAway,
-    Writer,
-    content_token,
-    journey_columns,
-    touchpoint_columns,
-)
+from warehouse.rows import Rejected, Rows
+from warehouse.write_errors import RowsRefused, WarehouseAway
+from warehouse.writer import Writer, content_token
 
 AT = 1_800_000_000_123
 ANN = Identifier("user_id", "ann")

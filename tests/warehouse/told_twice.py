@@ -18,7 +18,8 @@ from tests.histories import DAY_MS, MODEL, MODEL_TEXT, NOON, root_of
 from tests.warehouse.stories import empty
 from warehouse.aggregates import Aggregates
 from warehouse.journey_models import register_first
-from warehouse.writer import Rows, Writer
+from warehouse.rows import Rows
+from warehouse.writer import Writer
 
 WATERMARK = NOON + 60
 Row = TypeVar("Row", JudgedTouchpoint, JourneyRow, IdentityRow)

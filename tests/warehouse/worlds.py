@@ -22,7 +22,8 @@ from models.verdict import Verdict
 from tests.histories import THEMES
 from tests.warehouse.stories import empty, moment, set_watermark
 from warehouse.aggregates import Aggregates
-from warehouse.writer import Rows, Writer
+from warehouse.rows import Rows
+from warehouse.writer import Writer
 
 MODEL = default_model()
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
