@@ -28,6 +28,9 @@ _MODEL = default_model()
 _WEEKS = 13
 _MARK = "copy000"  # part of every name; another number makes it another copy's
 _TOGETHER = 500  # households
+_LEAST_PER_JOURNEY = (
+    10  # touchpoints; without who looks in once, 20 on average: 10 million in 500,000 journeys
+)
 _PARTITIONS = 8
 
 _NAMED = {
@@ -47,8 +50,10 @@ _NAMED = {
 _LISTS = frozenset({"identifiers", "touchpoint_ids"})
 
 
-def made(folder: Path, touchpoints: int, *, different: int = 100_000) -> int:
-    """Have a data folder with about so many touchpoints, of copies of so many different ones; how many it holds."""
+def made(folder: Path, touchpoints: int, *, different: int = 140_000) -> int:
+    """Have a data folder with about so many touchpoints, of copies of most of so many different ones; how many it
+    holds.
+    """
     with EmbeddedWarehouse(str(folder / "warehouse")) as warehouse:
         migrate(warehouse.url)
         with client(warehouse.url) as connected:
@@ -75,9 +80,10 @@ def _load(url: str, elements: int, now: int) -> None:
     said = [(key, _marked(element)) for key, element in households(elements, weeks=_WEEKS)]
     said.sort(key=lambda pair: pair[0])
     of_households = ([element for _, element in of] for _, of in groupby(said, key=lambda pair: pair[0]))
-    for some in chunks(of_households, _TOGETHER):
-        facts = [msgspec.msgpack.encode(_judged(elements, now)) for elements in some]
-        loading.write(Group([("facts", value) for value in facts]), now)
+    judged = (_judged(elements, now) for elements in of_households)
+    for some in chunks(filter(_is_eventful, judged), _TOGETHER):
+        values = [msgspec.msgpack.encode(facts) for facts in some]
+        loading.write(Group([("facts", value) for value in values]), now)
     loading.settle(now)
     with client(url) as connected:
         connected.command(
@@ -94,6 +100,11 @@ def _judged(elements: list[Element], now: int) -> Facts:
     household = Household(smallest.key, _MODEL)
     household.add(elements)
     return household.judge(now, full=True)
+
+
+def _is_eventful(facts: Facts) -> bool:
+    journeys = sum(not journey.deleted for journey in facts.journeys)
+    return len(facts.touchpoints) >= _LEAST_PER_JOURNEY * journeys
 
 
 def _marked(element: Element) -> Element:

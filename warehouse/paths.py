@@ -98,8 +98,9 @@ def paths(
         depth=depth,
         loops=loops,
     )
-    binds = Binds()
-    found = ask(connection, text(walks.transitions(binds)), binds)
+    found = _transitions(connection, walks)
+    if found.pop("unordered").any():
+        found = _transitions(connection, msgspec.structs.replace(walks, by_id=True)).drop(columns="unordered")
     names = {number: name for name, number in nodes.items()} | {walks.other: OTHER}
     counted = {name: "float64" if name == "median_ms" else "int64" for name in found.columns}
     visited = (
@@ -128,6 +129,11 @@ def paths(
         },
         noun="transitions",
     )
+
+
+def _transitions(connection: Engine, walks: Walks) -> Answer:
+    binds = Binds()
+    return ask(connection, text(walks.transitions(binds)), binds)
 
 
 def _check(
@@ -164,8 +170,8 @@ def _nodes(
     """Numbers, from 1, of the nodes that are told apart, the most visited of the period where there are too many."""
     if of in _ARRAYS and not rare:
         # what was replaced is read, too, which is faster and at worst names a node too many
-        names = ask(connection, text(f"select groupUniqArrayArray({_ARRAYS[of]}) as names from journey_rows"))  # noqa: S608
-        known = sorted(map(str, names["names"][0]))
+        names = ask(connection, text(f"select distinct toString({of}) as name from touchpoint_rows"))  # noqa: S608
+        known = sorted(names["name"])
         if len(known) <= most:
             return _numbered(known)
     binds = Binds()

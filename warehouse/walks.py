@@ -29,6 +29,7 @@ _NODE_BITS, _NODE = 8, 255
 _CONVERTS_BIT, _STARTS_BIT, _ENDS_BIT = 8, 9, 10
 _PLACE_BITS, _PLACE_ZERO = 16, 128  # what a place is counted from, so that none is negative
 _MS = "toUnixTimestamp64Milli({})"
+_WIDEST = 2**32 - 2
 
 
 class Walks(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
     end: Step | None = None
     depth: int | None = None
     loops: bool = True
+    by_id: bool = False  # read the ids of journeys, which tell the order of two that begin at one instant
 
     @property
     def laid_out(self) -> bool:
@@ -72,6 +74,8 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
         """
         window, now = binds.bound(self.window), binds.bound(self.now)
         first = "bitTest(bits, 0)"
+        # half as wide where that is wide enough; longer than the window is the gap of what is no transition
+        gap = f"toUInt32(least(gap, {window} + 1))" if self.window < _WIDEST else "gap"
         return f"""
             select toInt16(bitShiftRight(pair, {_PLACE_BITS})) - {_PLACE_ZERO} as place,
                    bitAnd(bitShiftRight(pair, {_NODE_BITS}), {_NODE}) as source, bitAnd(pair, {_NODE}) as target,
@@ -81,7 +85,7 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
                    countIf({first} and not bitTest(bits, 3) and bitTest(bits, 4)) as lost,
                    countIf({first} and not bitTest(bits, 3) and not bitTest(bits, 4)) as undecided,
                    count() as walks, countIf(bitTest(bits, 5)) as walks_open,
-                   quantileExactInclusiveIf(0.5)(gap, {first}) as median_ms
+                   quantileExactInclusiveIf(0.5)({gap}, {first}) as median_ms, countIf(bitTest(bits, 6)) as unordered
             from ({self._visits(binds, window, now)})
             array join pairs as pair, all_bits as bits, gaps as gap
             group by pair"""  # noqa: S608  values are bound, names are ours
@@ -94,16 +98,18 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
         place = "toUInt32(place)" if laid_out else f"toUInt32({_PLACE_ZERO})"
         undecided = f"at + {window} >= {now}"
         latest = undecided if laid_out else "has(undecided, s)"
+        said = ("nth = 1", "nth_of_source = 1", latest, "i < last_conversion", "concluded", undecided, "tied")
+        bits = "toUInt8(0)"
+        for bit, condition in enumerate(said):  # a sum would be eight times as wide
+            bits = f"bitOr({bits}, bitShiftLeft({condition}, {bit}))"
         return f"""
             select gaps,
-                   arrayMap((s, t{", place" if laid_out else ""}) -> bitShiftLeft({place}, {_PLACE_BITS})
-                       + bitShiftLeft(s, {_NODE_BITS}) + t, src, tgt{", places" if laid_out else ""}) as pairs,
+                   arrayMap((s, t{", place" if laid_out else ""}) -> bitOr(bitOr(bitShiftLeft({place}, {_PLACE_BITS}),
+                       bitShiftLeft(s, {_NODE_BITS})), t), src, tgt{", places" if laid_out else ""}) as pairs,
                    arrayFilter((s, at) -> {undecided}, src, ats) as undecided,
-                   arrayMap((nth, nth_of_source, s, at, i) -> toUInt8(
-                       (nth = 1) + 2 * (nth_of_source = 1) + 4 * ({latest}) + 8 * (i < last_conversion)
-                       + 16 * concluded + 32 * ({undecided})
-                   ), arrayEnumerateUniq(pairs), arrayEnumerateUniq(src{", places" if laid_out else ""}),
-                   src, ats, idx) as all_bits
+                   arrayMap((nth, nth_of_source, s, at, i) -> {bits},
+                       arrayEnumerateUniq(pairs), arrayEnumerateUniq(src{", places" if laid_out else ""}), src, ats, idx
+                   ) as all_bits
             from ({self._laid_out(binds, window) if self.laid_out else self._in_the_period(binds, window)})"""  # noqa: S608
 
     def _in_the_period(self, binds: Binds, window: str) -> str:
@@ -116,7 +122,7 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
             names = ", ".join(
                 f"arrayFilter((x, at) -> {period}, {name}, ms) as {new}" for new, name in kept.items()
             )
-        return f"select {names}, last_conversion, concluded from ({self._sequences(binds, window)})"  # noqa: S608
+        return f"select {names}, last_conversion, concluded, tied from ({self._sequences(binds, window)})"  # noqa: S608
 
     def _laid_out(self, binds: Binds, window: str) -> str:
         """SQL: the same of each unit's one walk, and the `places` of its visits."""
@@ -139,12 +145,12 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
             f"arrayFilter((x, place) -> {within}, {name}_, places_) as {name}" for name in (*names, "places")
         )
         return f"""
-            select {near}, last_conversion, concluded
+            select {near}, last_conversion, concluded, tied
             from (
-                select {loops}, last_conversion, concluded,
+                select {loops}, last_conversion, concluded, tied,
                        arrayMap(n -> {place}, arrayEnumerate(tgt_)) as places_
                 from (
-                    select last_conversion, concluded,
+                    select last_conversion, concluded, tied,
                            {begins} as begin, {ends} as end, end - begin + 1 as visits,
                            arraySlice(node, begin, visits) as src_all, arraySlice(gap, begin, visits) as gaps_all,
                            arraySlice(ms, begin, visits) as ats_all, arraySlice(i, begin, visits) as idx_all,
@@ -176,7 +182,7 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
         last touchpoint is longer than the window.
         """
         return f"""
-            select k, ms, arrayEnumerate(k) as i, arrayMap(x -> bitAnd(x, {_NODE}), k) as node,
+            select k, ms, tied, arrayEnumerate(k) as i, arrayMap(x -> bitAnd(x, {_NODE}), k) as node,
                    arrayPushBack(arrayPopFront(arrayDifference(ms)), toInt64({window} + 1)) as gap,
                    arrayPushBack(arrayPopFront(node), 0) as following,
                    arrayMap((t, g) -> if(g <= {window}, t, {ENDED}), following, gap) as next,
@@ -185,7 +191,9 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
             from ({self._units(binds)})"""  # noqa: S608
 
     def _units(self, binds: Binds) -> str:
-        """SQL: of each unit `k`, node and marks of each touchpoint, and its time `ms`, in their order."""
+        """SQL: of each unit `k`, node and marks of each touchpoint, and its time `ms`, in their order, unless it is
+        `tied`.
+        """
         return self._of_journeys(binds) if self.from_journeys else self._of_touchpoints(binds)
 
     def _of_journeys(self, binds: Binds) -> str:
@@ -196,13 +204,28 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
         k = f"arrayMap(({', '.join(arrays)}) -> {key}, {', '.join(arrays.values())})"
         ms = f"arrayMap(at -> {_MS.format('at')}, ats)"
         if self.per == "journey":
-            return f"select {k} as k, {ms} as ms from journeys {conditions}"  # noqa: S608
+            return f"select {k} as k, {ms} as ms, 0 as tied from journeys {conditions}"  # noqa: S608
         # a customer's journeys follow each other, so their touchpoints do
+        if self.by_id:
+            return f"""
+                select arrayFlatten(arrayMap(j -> j.3, journeys_)) as k,
+                       arrayFlatten(arrayMap(j -> j.4, journeys_)) as ms, 0 as tied
+                from (
+                    select arraySort(j -> (j.1, j.2), groupArray((started_at, id, k, ms))) as journeys_
+                    from (select customer_id, started_at, id, {k} as k, {ms} as ms from journeys {conditions})
+                    group by customer_id
+                )"""  # noqa: S608
+        # numbers one after the other are grouped in half the time of tuples; few have more journeys than one
+        in_order = "arrayFlatten(arrayMap(i -> arraySlice({0}, till[i] - visits[i] + 1, visits[i]), nth))"
         return f"""
-            select arrayFlatten(arrayMap(j -> j.3, journeys_)) as k, arrayFlatten(arrayMap(j -> j.4, journeys_)) as ms
+            select if(length(begins) = 1, all_k, {in_order.format("all_k")}) as k,
+                   if(length(begins) = 1, all_ms, {in_order.format("all_ms")}) as ms,
+                   arrayUniq(begins) < length(begins) as tied
             from (
-                select arraySort(j -> (j.1, j.2), groupArray((started_at, id, k, ms))) as journeys_
-                from (select customer_id, started_at, id, {k} as k, {ms} as ms from journeys {conditions})
+                select groupArrayArray(k) as all_k, groupArrayArray(ms) as all_ms, groupArray(ms[1]) as begins,
+                       groupArray(length(k)) as visits, arrayCumSum(visits) as till,
+                       arraySort((i, at) -> at, arrayEnumerate(begins), begins) as nth
+                from (select customer_id, {k} as k, {ms} as ms from journeys {conditions})
                 group by customer_id
             )"""  # noqa: S608
 
@@ -211,7 +234,7 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
             self._not_before("occurred_at", "occurred_on", binds), self.scope.of_touchpoints(binds)
         )
         return f"""
-            select arrayMap(t -> t.3, walked) as k, arrayMap(t -> t.1, walked) as ms
+            select arrayMap(t -> t.3, walked) as k, arrayMap(t -> t.1, walked) as ms, 0 as tied
             from (
                 select arraySort(t -> (t.1, t.2), groupArray((at, id, k))) as walked
                 from (
@@ -252,7 +275,10 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
             for bit, step in ((_STARTS_BIT, self.start), (_ENDS_BIT, self.end))
             if step
         }
-        return f"toUInt16({' + '.join([key, *(f'{1 << bit} * ({mark})' for bit, mark in marks.items())])})"
+        marked = f"toUInt16({key})"
+        for bit, mark in marks.items():
+            marked = f"bitOr({marked}, bitShiftLeft(toUInt16({mark}), {bit}))"
+        return marked
 
 
 def node_of(of: str, pages: Sequence[str], binds: Binds) -> str:

@@ -173,6 +173,33 @@ def test_any_paths_are_those_of_the_reference(
     assert found == {key: pytest.approx(values) for key, values in expected.items()}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_journeys_that_begin_at_one_instant_follow_each_other_by_their_ids(
+    asked: Engine, loader: Client, seed: int
+) -> None:
+    """As where each touchpoint closes its journey."""
+    random = Random(seed)
+    told = [
+        Told(t.customer, EPOCH_MS + random.randrange(3) * MINUTE_MS, t.type, t.id, t.fields)
+        for t in made_up(random)
+    ]
+    empty(loader, "touchpoint_rows", "journey_rows")
+    load(loader, random.sample(told, len(told)), gap_ms=-1)
+    set_watermark(loader, EPOCH_MS)
+    of: dict[str, list[Told]] = {}
+    for one in sorted(told, key=lambda t: (t.at, t.id)):
+        of.setdefault(one.customer, []).append(one)
+    reference = Asked(node=NODES["type"], window=GAP_MS, converts=lambda t: t.type == "purchase")
+    expected = transitions(list(of.values()), reference, EPOCH_MS)
+    found = paths.paths(asked, within=f"{GAP_MS}ms")
+    assert {(row["source"], row["target"]): row["walks"] for row in found.to_dict("records")} == {
+        (source, target): values["walks"] for (_, source, target), values in expected.items()
+    }
+    assert "groupArray((started_at, id," in found.sql(), (
+        "only by chance: the engine read so few rows in their order"
+    )
+
+
 FUNNELED = {"type": "{}", "phase": "@{}", "channel": "*[channel={}]"}
 
 
