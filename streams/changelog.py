@@ -9,6 +9,7 @@ its size.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, cast
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -157,14 +158,15 @@ class Households(Collection):
         wanted = {partition: nodes for partition, nodes in taken_over.items() if partition not in kept}
         places = [TopicPartition(topic, partition) for partition in wanted]
         servers = self._config.bootstrap_servers.split(",")
-        async for entries, self.entries_left in read_from_the_start(servers, places):
-            self._must_still_have(taken_over)
-            for entry in entries:
-                if entry.key is not None:
-                    wanted[entry.partition].load(entry.key, entry.value)
-            metrics.RECOVERED_ENTRIES.inc(len(entries))
-            metrics.RECOVERY_LEFT.set(self.entries_left)
-            await asyncio.sleep(0)
+        async with aclosing(read_from_the_start(servers, places)) as reading:
+            async for entries, self.entries_left in reading:
+                self._must_still_have(taken_over)
+                for entry in entries:
+                    if entry.key is not None:
+                        wanted[entry.partition].load(entry.key, entry.value)
+                metrics.RECOVERED_ENTRIES.inc(len(entries))
+                metrics.RECOVERY_LEFT.set(self.entries_left)
+                await asyncio.sleep(0)
         for partition, nodes in wanted.items():
             for left in nodes.recovered():
                 log.debug("partition %d: %d households left to fold", partition, left)

@@ -5,7 +5,7 @@ the changelog was read, those before it are never applied, and a recovery may be
 Where workers come and go in quick succession households were lost that way, without a word.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -48,7 +48,7 @@ class Read(NamedTuple):
 
 async def read_from_the_start(
     bootstrap_servers: str | list[str], places: Collection[TopicPartition]
-) -> AsyncIterator[Read]:
+) -> AsyncGenerator[Read, None]:
     """All records of these partitions up to where they end now, each partition in its order. KafkaError."""
     ends = await end_offsets(bootstrap_servers, places)
     left = [place for place in places if ends[place] > 0]

@@ -161,8 +161,11 @@ def test_an_answer_is_readable_in_a_hundred_columns_and_written_as_csv_and_parqu
         assert typed(filled, name, *words, "--output", str(tmp_path / f"rows.{ending}")).returncode == 0
     by_http = httpx.post(f"{pages}/api/{name}", json={**given, "format": "csv"}, timeout=60)
     assert by_http.headers["content-type"].startswith("text/csv")
-    assert by_http.text == (tmp_path / "rows.csv").read_text()
-    rows = list(csv.reader((tmp_path / "rows.csv").read_text().splitlines()))
+    by_command = (tmp_path / "rows.csv").read_text()
+    assert by_http.text.splitlines()[0] == by_command.splitlines()[0]
+    # the engine adds up in several threads: means differ in their last digits
+    pd.testing.assert_frame_equal(*map(pd.read_csv, map(io.StringIO, (by_http.text, by_command))), rtol=1e-9)
+    rows = list(csv.reader(by_command.splitlines()))
     kept = pd.read_parquet(tmp_path / "rows.parquet")
     assert (rows[0], len(rows) - 1) == (list(kept.columns), len(kept))
 

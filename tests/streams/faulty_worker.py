@@ -6,7 +6,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from faust.transport.consumer import RecordMap
@@ -64,7 +64,7 @@ def fetches_no_touchpoints() -> None:
 def recovers_nothing() -> None:
     """The changelog is asked for, and no record of it comes."""
 
-    async def silent(*_arguments: Any) -> AsyncIterator[Read]:
+    async def silent(*_arguments: Any) -> AsyncGenerator[Read, None]:
         await asyncio.Event().wait()
         yield Read([], 0)
 
@@ -75,7 +75,7 @@ def recovers_late() -> None:
     """A changelog that takes long to come: others join meanwhile."""
     asked_first = list[float]()
 
-    async def late(*arguments: Any) -> AsyncIterator[Read]:
+    async def late(*arguments: Any) -> AsyncGenerator[Read, None]:
         asked_first.append(time.monotonic())
         await asyncio.sleep(max(0.0, asked_first[0] + LATE_S - time.monotonic()))
         async for read in read_from_the_start(*arguments):
