@@ -43,6 +43,8 @@ class Households(Collection):
     `sources`: the topics whose records change it. `failed` is told of an error that must end the worker.
     """
 
+    reads_its_changelog = True  # Faust's recovery leaves that to it
+
     def __init__(
         self,
         app: AppT,

@@ -1,4 +1,4 @@
-"""The recovery of the state: the changelog is read by a consumer of ours, and Faust's reader stays away from it.
+"""The recovery of the state: its changelog is read by a consumer of ours, and Faust's reader stays away from it.
 
 Faust's takes what was fetched before a rebalance for its own after it: a late entry counts as the place up to which
 the changelog was read, those before it are never applied, and a recovery may be called complete before it began.
@@ -22,10 +22,12 @@ _FETCH_BYTES = 4 * 1024 * 1024
 
 
 class Recovery(FaustRecovery):
-    """Faust's, with nothing to read: it calls the table when partitions are ours, and resumes the streams then."""
+    """Faust's, for the tables that leave the reading to it; it calls all when it has done so, and resumes streams."""
 
     def add_active(self, table: CollectionT, tp: TP) -> None:
-        """The table reads its changelog itself."""
+        """A partition of a table's changelog is to be read."""
+        if not getattr(table, "reads_its_changelog", False):
+            super().add_active(table, tp)
 
 
 class TableManager(FaustTableManager):
