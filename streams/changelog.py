@@ -160,20 +160,25 @@ class Households(Collection):
         wanted = {partition: nodes for partition, nodes in taken_over.items() if partition not in kept}
         places = [TopicPartition(topic, partition) for partition in wanted]
         servers = self._config.bootstrap_servers.split(",")
+        self._left_to_read(0)  # of a recovery that was given up something may stand there
         async with aclosing(read_from_the_start(servers, places)) as reading:
-            async for entries, self.entries_left in reading:
+            async for entries, left in reading:
                 self._must_still_have(taken_over)
                 for entry in entries:
                     if entry.key is not None:
                         wanted[entry.partition].load(entry.key, entry.value)
                 metrics.RECOVERED_ENTRIES.inc(len(entries))
-                metrics.RECOVERY_LEFT.set(self.entries_left)
+                self._left_to_read(left)
                 await asyncio.sleep(0)
         for partition, nodes in wanted.items():
             for left in nodes.recovered():
                 log.debug("partition %d: %d households left to fold", partition, left)
                 await asyncio.sleep(0)
                 self._must_still_have(taken_over)
+
+    def _left_to_read(self, entries: int) -> None:
+        self.entries_left = entries
+        metrics.RECOVERY_LEFT.set(entries)
 
     def _must_still_have(self, taken_over: dict[int, Nodes]) -> None:
         """IllegalStateError, as the consumer's own, if partitions were handed over meanwhile."""
