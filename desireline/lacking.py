@@ -14,6 +14,10 @@ from models.touchpoint import Element, Touchpoint, encoding
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
+_TOGETHER = 20_000
+"""Elements per question: each reads what was archived on their days, however few are asked for."""
+_SETTINGS = {"max_query_size": 4_000_000, "max_threads": 1, "priority": 10}  # stands back for everybody else
+
 _ARCHIVED = """
     select distinct element from element_rows
     where kind in ('touchpoint', 'copy', 'identification', 'correction')
@@ -24,11 +28,11 @@ _ARCHIVED = """
 def lacking(client: "Client", elements: Iterable[Element]) -> list[Element]:
     """The elements that were lost, or are still on their way: publishing them again would tell something."""
     left: list[Element] = []
-    for chunk in loaded.chunks(elements, loaded.CHUNK):
+    for chunk in loaded.chunks(elements, _TOGETHER):
         archived = _archived(client, chunk)
         unknown = [element for element in chunk if encoding(element).decode() not in archived]
-        refused = loaded.find(client, [loaded.Sought.of(element) for element in unknown]).rejected
-        left.extend(element for element in unknown if element.id not in refused)
+        refused = loaded.rejected_later(client, map(_raw_ref, unknown))
+        left.extend(element for element in unknown if _raw_ref(element) not in refused)
     return left
 
 
@@ -37,7 +41,11 @@ def _archived(client: "Client", elements: Sequence[Element]) -> set[str]:
         "ids": sorted({element.id for element in elements}),
         "days": sorted({_day(element) for element in elements}),
     }
-    return {content for (content,) in client.query(_ARCHIVED, parameters=sought).result_rows}
+    return {content for (content,) in client.query(_ARCHIVED, sought, _SETTINGS).result_rows}
+
+
+def _raw_ref(element: Element) -> str | None:
+    return getattr(element, "raw_ref", None)
 
 
 def _day(element: Element) -> date:

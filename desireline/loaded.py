@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from models.touchpoint import Element, Touchpoint
 
@@ -92,6 +92,11 @@ def missing(client: "Client", elements: Iterable[Element]) -> list[Element]:
     return left
 
 
+def rejected_later(client: "Client", raw_refs: Iterable[str | None]) -> set[str | None]:
+    """Of these payloads those of which an element was accepted, and rejected afterwards."""
+    return {ref for chunk in chunks(raw_refs, CHUNK) for ref in _rejected_later(client, chunk)}
+
+
 def missing_rejections(client: "Client", ids: Iterable[str]) -> list[str]:
     """The ids of rejections that the warehouse does not have."""
     left: list[str] = []
@@ -144,10 +149,9 @@ def _find(client: "Client", elements: Sequence[Sought], found: Found) -> None:
     # another copy of a touchpoint may count, on another day; and what no row can hold is rejected
     if elsewhere := [one for one in touchpoints if one.id not in found.there]:
         _find_rows(client, _ON_ANY_DAY, elsewhere, found)
-    if nowhere := [one for one in elements if one.raw_ref and one.id not in found.there]:
-        refs = list({one.raw_ref for one in nowhere})
-        reasons: dict[Any, str] = dict(client.query(_REJECTED_LATER, parameters={"ids": refs}).result_rows)  # type: ignore[arg-type]
-        found.rejected.update((one.id, reasons[one.raw_ref]) for one in nowhere if one.raw_ref in reasons)
+    nowhere = [one for one in elements if one.id not in found.there]
+    reasons = _rejected_later(client, (one.raw_ref for one in nowhere))
+    found.rejected.update((one.id, reasons[one.raw_ref]) for one in nowhere if one.raw_ref in reasons)
 
 
 def _find_rows(client: "Client", question: str, touchpoints: Sequence[Sought], found: Found) -> None:
@@ -159,6 +163,13 @@ def _find_rows(client: "Client", question: str, touchpoints: Sequence[Sought], f
         found.there.add(id)
         if not judged:
             found.unjudged.add(id)
+
+
+def _rejected_later(client: "Client", raw_refs: Iterable[str | None]) -> dict[str | None, str]:
+    refs = sorted({ref for ref in raw_refs if ref})
+    if not refs:
+        return {}
+    return dict(client.query(_REJECTED_LATER, parameters={"ids": refs}).result_rows)  # type: ignore[arg-type]
 
 
 def _ids(client: "Client", question: str, ids: Sequence[str]) -> set[str]:

@@ -14,7 +14,7 @@ from models.touchpoint import Clock, Element
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 5_000
+TOGETHER = 20_000
 
 
 class Batch(NamedTuple):
@@ -47,7 +47,12 @@ class Gap(msgspec.Struct):
 
 
 def batches(
-    config: CollectorConfig, begin: int, end: int | None = None, *, gaps: list[Gap] | None = None
+    config: CollectorConfig,
+    begin: int,
+    end: int | None = None,
+    *,
+    gaps: list[Gap] | None = None,
+    received_before: int | None = None,
 ) -> Iterator[Batch]:
     """The entries from `begin` on, up to `end` (None: as it is now).
 
@@ -57,6 +62,8 @@ def batches(
     count, at, received_at = 0, begin, 0
     for entry in _entries(config, begin, [] if gaps is None else gaps, log_gaps=gaps is None):
         if end is not None and entry.position >= end:
+            break
+        if received_before is not None and entry.delivered.received_at >= received_before:
             break
         mapped = map_with(config, entry.delivered)
         received_at = received_at if together else entry.delivered.received_at
@@ -70,9 +77,11 @@ def batches(
         yield Batch(at, together, received_at)
 
 
-def published(config: CollectorConfig, begin: int) -> Iterator[Batch]:
-    """The entries from `begin` up to where the broker has taken everything."""
-    return batches(config, begin, published_position(config.spool_dir))
+def published(config: CollectorConfig, begin: int, *, received_before: int | None = None) -> Iterator[Batch]:
+    """The entries from `begin` up to where the broker has taken everything, or to the first one that was not
+    received before that instant, UTC ms.
+    """
+    return batches(config, begin, published_position(config.spool_dir), received_before=received_before)
 
 
 def _entries(config: CollectorConfig, begin: int, gaps: list[Gap], *, log_gaps: bool) -> Iterator[SpoolEntry]:
