@@ -3,8 +3,10 @@
 Records are grouped: one insert per table takes what several records hold. A group is written, then the
 buckets it touched are recomputed, then its records are acknowledged. While history is loaded, buckets cost
 more than rows: then several groups share one recomputation, so that no more than a share of the time goes
-there; their records wait for it, unacknowledged. While the warehouse is away everything waits and is tried
-again, and when enough waits, no more is taken from the topics.
+there; their records wait for it, unacknowledged. Inserts have a share of the time, too: the more there is to
+write, the larger are the groups, since much of what an insert costs does not depend on how many rows it has.
+While the warehouse is away everything waits and is tried again, and when enough waits, no more is taken from
+the topics.
 """
 
 import asyncio
@@ -24,6 +26,7 @@ from models.errors import DesirelineError
 from streams import metrics
 from streams.alert import encode_abandonment
 from streams.config import WorkerConfig
+from streams.loading_process import LoadingProcess
 from streams.stitch import stop_before_acknowledging
 from streams.topics import ABANDONMENT, ALERTS, FACTS, REJECTED
 from warehouse.connection import client
@@ -41,15 +44,18 @@ Result = TypeVar("Result")
 class LoadSettings(msgspec.Struct, frozen=True):
     """How records are grouped; bytes are those of the records as they came.
 
-    `linger_s`: how long a group waits for more. `waiting_bytes`: beyond it no more is taken from the
-    topics. `settle_share`: the share of time that recomputing buckets may take, unless records would wait
-    for it longer than `hold_s` or be more than `hold_bytes`.
+    `linger_s`: how long a group waits for more; up to `linger_at_most_s` where writing would take more than
+    `write_share` of the time. `waiting_bytes`: beyond it no more is taken from the topics. `settle_share`: the
+    share of time that recomputing buckets may take, unless records would wait for it longer than `hold_s` or be
+    more than `hold_bytes`.
     """
 
     group_bytes: int = 12_000_000
     linger_s: float = 0.7
+    linger_at_most_s: float = 1.5
+    write_share: float = 0.25
     waiting_bytes: int = 48_000_000
-    settle_share: float = 0.2
+    settle_share: float = 0.1
     hold_s: float = 20.0
     hold_bytes: int = 300_000_000
     backoff_s: float = 0.25
@@ -76,7 +82,7 @@ class Loader:
 
     def __init__(
         self,
-        loading: Loading,
+        loading: Loading | LoadingProcess,
         send_abandonment: Callable[[list[Abandonment]], Awaitable[None]],
         *,
         settings: LoadSettings | None = None,
@@ -94,6 +100,7 @@ class Loader:
         self._held_bytes = 0
         self._held_since = 0.0
         self._settle_after = 0.0
+        self._write_after = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     @property
@@ -138,8 +145,11 @@ class Loader:
                 await asyncio.wait_for(self._arrived.wait(), patience)
             except TimeoutError:
                 return
-        full_at = time.monotonic() + self._settings.linger_s
-        while self._waiting_bytes < self._settings.group_bytes and (left := full_at - time.monotonic()) > 0:
+        now = time.monotonic()
+        write_at = max(
+            now + self._settings.linger_s, min(self._write_after, now + self._settings.linger_at_most_s)
+        )
+        while self._waiting_bytes < self._settings.group_bytes and (left := write_at - time.monotonic()) > 0:
             self._arrived.clear()
             try:
                 await asyncio.wait_for(self._arrived.wait(), left)
@@ -159,7 +169,11 @@ class Loader:
 
     async def _write(self, records: list[Record]) -> None:
         group = Group([(record.kind, record.value) for record in records])
-        await self._until_it_succeeds(lambda: self._loading.write(group, self._now()))
+        began = time.monotonic()
+        unloadable = await self._until_it_succeeds(lambda: self._loading.write(group, self._now()))
+        for row in unloadable:
+            log.error("this cannot be loaded, see the rejected: %s: %s", row.what, row.reason)
+        self._write_after = _share(began, time.monotonic(), self._settings.write_share)
         if not self._held:
             self._held_since = time.monotonic()
         self._held += records
@@ -186,8 +200,7 @@ class Loader:
             record.done()
         self._held = []
         self._held_bytes = 0
-        ended = time.monotonic()
-        self._settle_after = ended + (ended - began) * (1 / self._settings.settle_share - 1)
+        self._settle_after = _share(began, time.monotonic(), self._settings.settle_share)
 
     async def _until_it_succeeds(self, step: Callable[[], Result]) -> Result:
         """Do a step in the thread; while the warehouse is away do it again, and say so."""
@@ -215,6 +228,11 @@ class Loader:
                 return result
 
 
+def _share(began: float, ended: float, share: float) -> float:
+    """Until when what took so long must rest, to take no more than a share of the time."""
+    return ended + (ended - began) * (1 / share - 1)
+
+
 _KINDS: dict[str, RecordKind] = {FACTS: "facts", REJECTED: "rejection", ALERTS: "alert"}
 
 
@@ -240,7 +258,8 @@ def add_load_agent(
             key, value = encode_abandonment(one)
             await (await abandonment_topic.send(key=key, value=value))
 
-    loader = Loader(Loading(config.warehouse_url, config.model.phases), send, settings=settings)
+    loading = LoadingProcess(config.warehouse_url, config.model.phases)
+    loader = Loader(loading, send, settings=settings)
     topics = app.topic(*_KINDS, key_serializer="raw", value_serializer="raw", value_type=bytes)
 
     @app.agent(topics, name="load")
@@ -251,8 +270,11 @@ def add_load_agent(
                 await loader.put(_record(event))
 
     async def run() -> None:
-        async with stop_before_acknowledging(stop):
-            await loader.run()
+        try:
+            async with stop_before_acknowledging(stop):
+                await loader.run()
+        finally:
+            loading.close()
 
     async def forget(*_arguments: Any, **_more: Any) -> None:
         loader.forget()

@@ -7,10 +7,10 @@ Every step may be done again after `WarehouseAway`, and does then what it did no
 """
 
 import gc
-import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -26,8 +26,6 @@ from warehouse.judged_tables import LIVE, JudgedTables, judged_tables
 from warehouse.rows import Rejected, Rows, Unloadable
 from warehouse.write_errors import TablesSwitched, warehouse_errors
 from warehouse.writer import Writer, content_token
-
-log = logging.getLogger(__name__)
 
 RecordKind = Literal["facts", "rejection", "alert"]
 
@@ -57,7 +55,11 @@ class Group:
 
     def __init__(self, records: Sequence[tuple[RecordKind, bytes]]) -> None:
         self._records = records
-        self.token = content_token(value for _, value in records)
+
+    @cached_property
+    def token(self) -> str:
+        """The same for the same records."""
+        return content_token(value for _, value in self._records)
 
     def decoded(self) -> tuple[dict[str, Rows], list[Unloadable]]:
         """What they hold, by the fingerprint of the journey model, and the records that nobody can read.
@@ -144,20 +146,20 @@ class Loading:
         self._known: _Warehouse | None = None
         self._touched: dict[str, Touched] = {}
 
-    def write(self, group: Group, now: int) -> None:
+    def write(self, group: Group, now: int) -> list[Unloadable]:
         """Insert the rows of a group. Its buckets are announced, and recomputed by the next `settle`.
 
-        Rows that the warehouse refuses go among the rejected, with the reason. `now`: wall clock, UTC ms.
+        Rows that the warehouse refuses go among the rejected, with the reason, and are given back. `now`: wall
+        clock, UTC ms.
         """
         with _collector_paused(), self._looking_again() as there:
             touched, unloadable = self._write_rows(group, there)
             if unloadable:
-                for row in unloadable:
-                    log.error("this cannot be loaded, see the rejected: %s: %s", row.what, row.reason)
                 rejected = Rows(rejected=[row.rejected(now) for row in unloadable])
                 there.targets[""].writer.write(rejected, f"{group.token}:unloadable")
         for fingerprint, some in touched.items():
             self._touched.setdefault(fingerprint, Touched()).update(some)
+        return unloadable
 
     def settle(self, now: int) -> list[Abandonment]:
         """Recompute all buckets touched since the last time; those of abandonment that are recent.
