@@ -15,6 +15,8 @@ HOUSEHOLD_WEIGHT = 4
 """A household without elements takes as much memory as so many elements."""
 
 _LOOK_EVERY = 20
+_WORTH_COMPRESSING = 1_500  # bytes: two or three elements
+_PLAIN, _LZ4 = b"p", b"z"
 
 
 class Roots:
@@ -62,7 +64,7 @@ class Roots:
             data = self._resting.pop(root, None)
             if data is None:
                 return None
-            household = Household.decode(lz4.block.decompress(data), self._model)
+            household = Household.decode(_unpacked(data), self._model)
             self._woken += household.count + HOUSEHOLD_WEIGHT
         self._awake[root] = household
         return household
@@ -97,7 +99,7 @@ class Roots:
             household.let_go()
             return held
         data = self._resting.pop(root, None)
-        return None if data is None else Held.decode(lz4.block.decompress(data))
+        return None if data is None else Held.decode(_unpacked(data))
 
     def floor(self, root: str) -> int:
         """How many elements were seen of the household before its state was lost."""
@@ -127,9 +129,18 @@ class Roots:
         if weight > self._limit:
             for root in list(self._awake):
                 household = self._awake.pop(root)
-                self._resting[root] = lz4.block.compress(household.encode())
+                self._resting[root] = _packed(household.encode())
                 household.let_go()
                 weight -= household.count + HOUSEHOLD_WEIGHT
                 if weight <= self._limit * 0.9:
                     break
         self._look_at = int(len(self._awake) * 1.05)
+
+
+def _packed(data: bytes) -> bytes:
+    # most are small, and each compression lets other threads run before it goes on
+    return _PLAIN + data if len(data) < _WORTH_COMPRESSING else _LZ4 + lz4.block.compress(data)
+
+
+def _unpacked(data: bytes) -> bytes:
+    return data[1:] if data[:1] == _PLAIN else lz4.block.decompress(data[1:])

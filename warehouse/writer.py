@@ -16,7 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DataError
 from sqlalchemy import Table
 from urllib3.exceptions import HTTPError
 
-from models.touchpoint import Element, Identification, encoding
+from models.touchpoint import Identification, encoding
 from models.verdict import JudgedTouchpoint
 from warehouse import schema
 from warehouse.columns import (
@@ -33,7 +33,7 @@ from warehouse.columns import (
     watermark_columns,
 )
 from warehouse.judged_tables import LIVE, JudgedTables
-from warehouse.rows import Archived, Rows, Unloadable
+from warehouse.rows import Archived, Loaded, Rows, Unloadable
 from warehouse.write_errors import RowsRefused, typed
 
 Row = TypeVar("Row")
@@ -69,10 +69,11 @@ class Writer:
         if it does not take rows now: some tables may have theirs already, and trying again gives them
         nothing twice.
         """
-        unarchived = self._unarchived(rows)
+        touchpoints = [Loaded(row, encoding(row.touchpoint)) for row in rows.touchpoints]
+        unarchived = self._unarchived(touchpoints, rows)
         inserts: tuple[tuple[Table, Callable[[Sequence[Any]], Columns], Sequence[Any]], ...] = (
             (schema.element_rows, element_columns, unarchived),
-            (schema.touchpoint_rows, touchpoint_columns, rows.touchpoints),
+            (schema.touchpoint_rows, touchpoint_columns, touchpoints),
             (schema.journey_rows, journey_columns, rows.journeys),
             (schema.identity_rows, identity_columns, rows.identities),
             (schema.identity_conflict_rows, conflict_columns, rows.conflicts),
@@ -116,13 +117,13 @@ class Writer:
             # the client's context refers to itself: it would keep all these values until it is found as garbage
             values.clear()
 
-    def _unarchived(self, rows: Rows) -> list[Archived]:
+    def _unarchived(self, touchpoints: Iterable[Loaded], rows: Rows) -> list[Archived]:
         """The elements that may not be in the archive yet. More is said of one again and again."""
-        held: list[tuple[str, Element]] = [("touchpoint", row.touchpoint) for row in rows.touchpoints]
-        held += [("copy", copy) for copy in rows.copies]
+        elements = [Archived("touchpoint", row.touchpoint, content) for row, content in touchpoints]
+        elements += [Archived("copy", copy, encoding(copy)) for copy in rows.copies]
         for one in rows.identifications:
-            held.append(("identification" if isinstance(one, Identification) else "correction", one))
-        elements = [Archived(kind, element, encoding(element)) for kind, element in held]
+            kind = "identification" if isinstance(one, Identification) else "correction"
+            elements.append(Archived(kind, one, encoding(one)))
         return [one for one in elements if hash(one) not in self._archived]
 
     def _insert_rows(
@@ -139,8 +140,9 @@ class Writer:
             self.insert(table, columns, token)
         except RowsRefused as refusal:
             if len(rows) == 1:
-                raw_ref = rows[0].touchpoint.raw_ref if isinstance(rows[0], JudgedTouchpoint) else None
-                return [Unloadable(table.name, _json(rows[0]), refusal.reason, raw_ref)]
+                refused = rows[0].row if isinstance(rows[0], Loaded) else rows[0]
+                raw_ref = refused.touchpoint.raw_ref if isinstance(refused, JudgedTouchpoint) else None
+                return [Unloadable(table.name, _json(refused), refusal.reason, raw_ref)]
             half = len(rows) // 2
             return self._insert_rows(table, columns_of, rows[:half], f"{token}<") + self._insert_rows(
                 table, columns_of, rows[half:], f"{token}>"
