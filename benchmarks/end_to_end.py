@@ -30,7 +30,7 @@ from ingest.simulator import arrivals, live_traffic
 from warehouse import connect
 
 SECONDS = 120
-CALLS_PER_SECOND = 5_300  # of them some say who somebody is; more than 5,000 are touchpoints
+CALLS_PER_SECOND = 5_300  # of a hundred 92 are touchpoints, the others say who somebody is
 BATCH_CALLS = 100
 PROBE_EVERY_S = 0.2
 PATIENCE_S = 300.0
