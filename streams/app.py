@@ -94,8 +94,8 @@ def run_worker(config: WorkerConfig) -> int:
     Path(config.data_dir).mkdir(parents=True, exist_ok=True)
     use_fastest_lz4()
     # The state is millions of objects; by default half the time went into looking through them. What leaves it is
-    # untied by us, so that little is left to find.
-    gc.set_threshold(1_000_000, 10, 10)
+    # untied by us, so that little is left to find: a twentieth of an object per touchpoint.
+    gc.set_threshold(700_000, 10, 10)
     runner = faust.Worker(worker.app, loglevel=None, redirect_stdouts=False, override_logging=False)
     code = 0
     try:

@@ -26,7 +26,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     compression: str | None = "lz4"  # of what the worker publishes; the embedded broker keeps all in memory
     send_interval_s: float = 0.05  # verdicts and messages wait at most so long for company
     checkpoint_interval_s: float = 1.0  # journey rows are sent and offsets released so often
-    awake_elements: int = 128_000  # held as objects, 3 kB each, a household like four; others rest as bytes
+    awake_elements: int = 120_000  # held as objects, 3 kB each, a household like four; others rest as bytes
     waiting_bytes: int = 16_000_000  # input taken and not yet answered for; beyond it no more is taken
     recovery_patience_s: float = 120.0  # a recovery or commit without progress for so long ends the worker
     log_level: str = "INFO"

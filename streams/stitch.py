@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import faust
 from aiokafka.errors import IllegalStateError
+from faust.exceptions import ProducerSendError
 from faust.types import TP, AppT, EventT
 
 from models.errors import DesirelineError
@@ -139,12 +140,17 @@ class Stitcher:
     # --- sending ---
 
     async def run(self) -> None:
-        """Send what was caused, until cancelled."""
+        """Send what was caused, until cancelled or until the worker ends."""
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), self._config.send_interval_s)
             if not self._households.recovering:
-                await self.send()
+                try:
+                    await self.send()
+                except ProducerSendError:
+                    if self._app.should_stop:
+                        return  # it was told to end; what was not sent is not released either, and is read again
+                    raise
 
     async def send(self) -> None:
         """Send what was caused so far; at a checkpoint also what is owed, and release the offsets."""
