@@ -93,6 +93,7 @@ class Supervisor:
         self._empty = empty
         self._parts: dict[str, Part] = {}
         self._stopping = threading.Event()
+        self._all_ended = threading.Event()
         self._changing = threading.RLock()  # one at a time starts, stops or renews parts
         self._broker_baseline_bytes = 0
         self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
@@ -119,11 +120,12 @@ class Supervisor:
     def stop(self) -> None:
         """End all children: first who takes and asks, then the worker, last broker and warehouse."""
         self._stopping.set()
-        if self._watcher.is_alive():
-            self._watcher.join()
         with self._changing:
             for names in (("dashboards", "collector", "republisher"), ("worker",), ("broker", "warehouse")):
                 self._end(*names)
+        self._all_ended.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
         self._held.close()
 
     def restart(self, name: str) -> None:
@@ -387,6 +389,8 @@ class Supervisor:
         while not self._stopping.wait(_LOOK_EVERY_S):
             try:
                 with self._changing:
+                    if self._stopping.is_set():
+                        break
                     self._look()
                     now_and_then = time.monotonic() > memory_at
                     self._look_at_broker_memory(renew=now_and_then)
@@ -398,6 +402,7 @@ class Supervisor:
                         model_at = time.monotonic() + _MODEL_EVERY_S
             except Exception:  # a supervisor that ends takes all with it
                 log.exception("the supervisor's round failed; the next one tries again")
+        self._all_ended.wait()  # Linux kills whom this thread has started as soon as it is gone
 
     def _look(self) -> None:
         broker = self._parts["broker"]
