@@ -4,11 +4,12 @@ A query runs in a thread that waits for its answer; nothing else reaches it ther
 """
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from clickhouse_connect.driver.httputil import get_pool_manager
 from urllib3 import PoolManager
@@ -16,6 +17,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from models.errors import DesirelineError
+
+First = TypeVar("First")
+Second = TypeVar("Second")
 
 _now: ContextVar["Asker | None"] = ContextVar("asker", default=None)
 _changing = Lock()  # a connection is one asker's at a time, and cut for nobody else
@@ -26,11 +30,11 @@ class NobodyWaits(DesirelineError):
 
 
 class Asker:
-    """Somebody who asks, maybe several questions, one after the other."""
+    """Somebody who asks, maybe several questions, some of them at once."""
 
     def __init__(self) -> None:
         self.gone = False
-        self._connection: _Asked | None = None
+        self._connections: set[_Asked] = set()
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -42,18 +46,27 @@ class Asker:
             _now.reset(token)
 
     def leave(self) -> None:
-        """End the query that runs for them; the next raises NobodyWaits."""
+        """End the queries that run for them; the next raises NobodyWaits."""
         with _changing:
             self.gone = True
-            if self._connection is not None and self._connection.asker is self:
-                self._connection.cut()
+            for connection in self._connections:
+                if connection.asker is self:
+                    connection.cut()
 
     def takes(self, connection: "_Asked") -> None:
         """This connection is theirs until another asker takes it. NobodyWaits."""
         with _changing:
             if self.gone:
                 raise NobodyWaits("the question is not asked: whoever asked is gone")
-            self._connection, connection.asker = connection, self
+            self._connections.add(connection)
+            connection.asker = self
+
+
+def at_once(first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+    """The answers to two questions that need nothing of each other, asked at the same time by who asks here."""
+    with ThreadPoolExecutor(1) as beside:
+        other = beside.submit(copy_context().run, second)
+        return first(), other.result()
 
 
 class _Asked:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine, Executable, func, select, text
 
 from warehouse.answer import said
+from warehouse.asker import at_once
 from warehouse.binds import Binds
 from warehouse.schema import identification_rows, identity_conflict_rows
 
@@ -89,20 +90,15 @@ def identities(connection: Engine, customer: str, household: str) -> Identities:
     keys = [row["identifier"] for row in names]
     # not as text, of whose columns the driver would ask again where there are no rows, as mostly here
     i, c = identification_rows.c, identity_conflict_rows.c
-    seen = _rows(
-        connection,
-        select(
-            i.id, i.at, i.kind, i.identifiers,
-            func.JSONExtractString(i.element, "author").label("author"),
-            func.JSONExtractString(i.element, "reason").label("reason"),
-        ).where(func.hasAny(i.identifiers, func.array(*keys))),
-    )  # fmt: skip
-    refused = _rows(
-        connection,
-        select(
-            c.at, c.identifier_a, c.identifier_b, c.reason, c.customer_a, c.customer_b, c.deleted, c.version
-        ).where(c.identifier_a.in_(keys) | c.identifier_b.in_(keys)),
-    )
+    seeing = select(
+        i.id, i.at, i.kind, i.identifiers,
+        func.JSONExtractString(i.element, "author").label("author"),
+        func.JSONExtractString(i.element, "reason").label("reason"),
+    ).where(func.hasAny(i.identifiers, func.array(*keys)))  # fmt: skip
+    refusing = select(
+        c.at, c.identifier_a, c.identifier_b, c.reason, c.customer_a, c.customer_b, c.deleted, c.version
+    ).where(c.identifier_a.in_(keys) | c.identifier_b.in_(keys))
+    seen, refused = at_once(lambda: _rows(connection, seeing), lambda: _rows(connection, refusing))
     refused.sort(key=lambda row: int(row["version"]))
     latest = {(row["identifier_a"], row["identifier_b"]): row for row in refused}
     return Identities(

@@ -10,6 +10,7 @@ from models.journey_model import JourneyModel
 from warehouse import customer_levels, customer_links
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, utc, watermark
+from warehouse.asker import at_once
 from warehouse.binds import Binds
 from warehouse.current_model import model_of
 from warehouse.customer_rows import Row, identities, owners, rows, touchpoints_and_journeys
@@ -44,12 +45,12 @@ def customer(
     QuestionError if nobody goes by the identifier (with the nearest), or more than one customer (with all).
     """
     scope = Scope.of(connection, among)
-    up_to = watermark(connection)
-    model = model_of(connection)
+    up_to, model = at_once(lambda: watermark(connection), lambda: model_of(connection))
     owner, household = _owner(connection, identifier, model)
-    story, journeys, said = touchpoints_and_journeys(connection, owner)
+    (story, journeys, said), known = at_once(
+        lambda: touchpoints_and_journeys(connection, owner), lambda: identities(connection, owner, household)
+    )
     story, journeys = _chosen(connection, owner, story, journeys, scope)
-    known = identities(connection, owner, household)
     order = model.identifier_order
     names = customer_links.identifiers(story, known, order)
     return answer(

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from models.journey_model import default_model
 from tests.dashboards.serving import served
 from warehouse import connect
 from warehouse.answer import ask
+from warehouse.asker import at_once
 from warehouse.connection import client
 from warehouse.embedded import EmbeddedWarehouse
 from warehouse.migrations import migrate
@@ -75,6 +77,34 @@ def test_a_query_ends_when_its_client_gives_up(warehouse: EmbeddedWarehouse, own
         until(ended.is_set, "the route has ended")
         until(lambda: not running(owner, "endless"), "no query runs")
         assert httpx.get(f"{url}/api/one").json() == 1  # others' connections are whole
+
+
+def test_queries_that_run_at_once_end_together_when_their_client_gives_up(
+    warehouse: EmbeddedWarehouse, owner: Client
+) -> None:
+    engine = connect(warehouse.url)
+    server = FastAPI()
+    server.add_middleware(EndWithClient, path="/api/")
+    ended = threading.Event()
+
+    @server.get("/api/both")
+    def both() -> None:
+        try:
+            at_once(lambda: ask(engine, text(FOR_HOURS)), lambda: ask(engine, text(FOR_HOURS)))
+        finally:
+            ended.set()
+
+    def give_up(url: str) -> None:
+        with suppress(httpx.ReadTimeout):
+            httpx.get(f"{url}/api/both", timeout=5)
+
+    with served(server) as url:
+        asking = threading.Thread(target=give_up, args=(url,))
+        asking.start()
+        until(lambda: running(owner, "endless") == 2, "both run")
+        until(ended.is_set, "the route has ended")
+        until(lambda: not running(owner, "endless"), "no query runs")
+        asking.join()
 
 
 def test_a_slow_map_holds_up_nobody_else(warehouse: EmbeddedWarehouse, owner: Client) -> None:
