@@ -14,7 +14,7 @@ from models.touchpoint import Element, Touchpoint, encoding
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-_TOGETHER = 20_000
+TOGETHER = 20_000
 """Elements per question: each reads what was archived on their days, however few are asked for."""
 _SETTINGS = {"max_query_size": 4_000_000, "max_threads": 1, "priority": 10}  # stands back for everybody else
 
@@ -28,7 +28,7 @@ _ARCHIVED = """
 def lacking(client: "Client", elements: Iterable[Element]) -> list[Element]:
     """The elements that were lost, or are still on their way: publishing them again would tell something."""
     left: list[Element] = []
-    for chunk in loaded.chunks(elements, _TOGETHER):
+    for chunk in loaded.chunks(elements, TOGETHER):
         archived = _archived(client, chunk)
         unknown = [element for element in chunk if encoding(element).decode() not in archived]
         refused = loaded.rejected_later(client, map(_raw_ref, unknown))

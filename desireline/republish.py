@@ -19,9 +19,8 @@ import httpx
 import msgspec
 import psutil
 
-from desireline import children, configs, loaded, spooled
+from desireline import children, configs, lacking, loaded, spooled
 from desireline.inbox import Inbox
-from desireline.lacking import lacking
 from desireline.progress import Progress, now_ms, write
 from desireline.running import DataFolder
 from desireline.settings import Settings
@@ -154,7 +153,9 @@ class Republisher:
         """
         settled = now_ms() - _ON_ITS_WAY_MS
         began = time.monotonic()
-        for batch in spooled.published(self._collector, self.folder.confirmed, received_before=settled):
+        for batch in spooled.published(
+            self._collector, self.folder.confirmed, received_before=settled, at_a_time=lacking.TOGETHER
+        ):
             lost = self._lacking(batch)
             if not lost:
                 self.folder.write_confirmed(batch.end)
@@ -171,7 +172,7 @@ class Republisher:
 
     def _lacking(self, batch: spooled.Batch) -> list[Mapped]:
         """Of a batch what the warehouse knows neither by a row nor as rejected, with the clock records."""
-        elements = {id(element) for element in lacking(self.client, batch.elements)}
+        elements = {id(element) for element in lacking.lacking(self.client, batch.elements)}
         rejections = set(loaded.missing_rejections(self.client, batch.rejection_ids))
         if not elements and not rejections:
             return []

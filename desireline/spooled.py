@@ -14,7 +14,7 @@ from models.touchpoint import Clock, Element
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 20_000
+TOGETHER = 5_000
 
 
 class Batch(NamedTuple):
@@ -53,8 +53,10 @@ def batches(
     *,
     gaps: list[Gap] | None = None,
     received_before: int | None = None,
+    at_a_time: int = TOGETHER,
 ) -> Iterator[Batch]:
-    """The entries from `begin` on, up to `end` (None: as it is now).
+    """The entries from `begin` on, up to `end` (None: as it is now) or to the first one that was not received before
+    `received_before`, UTC ms; `at_a_time` elements, or a few more, at a time.
 
     Where entries are gone or damaged it goes on behind them; that is added to `gaps`, or logged without one.
     """
@@ -70,18 +72,19 @@ def batches(
         together.append(mapped)
         count += len(mapped.records) + len(mapped.rejected)
         at = entry.end
-        if count >= TOGETHER:
+        if count >= at_a_time:
             yield Batch(at, together, received_at)
             together, count = [], 0
     if together:
         yield Batch(at, together, received_at)
 
 
-def published(config: CollectorConfig, begin: int, *, received_before: int | None = None) -> Iterator[Batch]:
-    """The entries from `begin` up to where the broker has taken everything, or to the first one that was not
-    received before that instant, UTC ms.
-    """
-    return batches(config, begin, published_position(config.spool_dir), received_before=received_before)
+def published(
+    config: CollectorConfig, begin: int, *, received_before: int | None = None, at_a_time: int = TOGETHER
+) -> Iterator[Batch]:
+    """The `batches` up to where the broker has taken everything."""
+    end = published_position(config.spool_dir)
+    return batches(config, begin, end, received_before=received_before, at_a_time=at_a_time)
 
 
 def _entries(config: CollectorConfig, begin: int, gaps: list[Gap], *, log_gaps: bool) -> Iterator[SpoolEntry]:

@@ -173,7 +173,7 @@ class Loader:
         unloadable = await self._until_it_succeeds(lambda: self._loading.write(group, self._now()))
         for row in unloadable:
             log.error("this cannot be loaded, see the rejected: %s: %s", row.what, row.reason)
-        self._write_after = _share(began, time.monotonic(), self._settings.write_share)
+        self._write_after = _rests_until(began, time.monotonic(), self._settings.write_share)
         if not self._held:
             self._held_since = time.monotonic()
         self._held += records
@@ -200,7 +200,7 @@ class Loader:
             record.done()
         self._held = []
         self._held_bytes = 0
-        self._settle_after = _share(began, time.monotonic(), self._settings.settle_share)
+        self._settle_after = _rests_until(began, time.monotonic(), self._settings.settle_share)
 
     async def _until_it_succeeds(self, step: Callable[[], Result]) -> Result:
         """Do a step in the thread; while the warehouse is away do it again, and say so."""
@@ -228,8 +228,10 @@ class Loader:
                 return result
 
 
-def _share(began: float, ended: float, share: float) -> float:
-    """Until when what took so long must rest, to take no more than a share of the time."""
+def _rests_until(began: float, ended: float, share: float) -> float:
+    """The instant until which what was at work from `began` to `ended` must rest, to take no more than a share of
+    the time. Seconds of the monotonic clock.
+    """
     return ended + (ended - began) * (1 / share - 1)
 
 

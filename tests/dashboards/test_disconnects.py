@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
 from fastapi import FastAPI
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from dashboards.app import create_app
 from dashboards.config import DashboardsConfig
@@ -53,58 +53,58 @@ def running(owner: Client, part: str) -> int:
     return found
 
 
-def test_a_query_ends_when_its_client_gives_up(warehouse: EmbeddedWarehouse, owner: Client) -> None:
-    engine = connect(warehouse.url)
-    server = FastAPI()
-    server.add_middleware(EndWithClient, path="/api/")
-    ended = threading.Event()
+@pytest.fixture
+def asked(warehouse: EmbeddedWarehouse) -> Engine:
+    return connect(warehouse.url)
 
-    @server.get("/api/endless")
-    def endless() -> None:
-        try:
-            ask(engine, text(FOR_HOURS))
-            ask(engine, text(FOR_HOURS))
-        finally:
-            ended.set()
 
-    @server.get("/api/one")
-    def one() -> int:
-        return int(ask(engine, text("select 1 as one"))["one"].iloc[0])
+class Asking:
+    """A server with one route, which asks, and whether that has ended; and another one for others."""
 
-    with served(server) as url:
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.get(f"{url}/api/endless", timeout=2)
-        until(ended.is_set, "the route has ended")
+    def __init__(self, engine: Engine, question: Callable[[], object]) -> None:
+        self.server = FastAPI()
+        self.server.add_middleware(EndWithClient, path="/api/")
+        self.ended = threading.Event()
+
+        @self.server.get("/api/endless")
+        def endless() -> None:
+            try:
+                question()
+            finally:
+                self.ended.set()
+
+        @self.server.get("/api/one")
+        def one() -> int:
+            return int(ask(engine, text("select 1 as one"))["one"].iloc[0])
+
+
+def give_up(url: str) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{url}/api/endless", timeout=2)
+
+
+def test_a_query_ends_when_its_client_gives_up(asked: Engine, owner: Client) -> None:
+    asking = Asking(asked, lambda: (ask(asked, text(FOR_HOURS)), ask(asked, text(FOR_HOURS))))
+    with served(asking.server) as url:
+        give_up(url)
+        until(asking.ended.is_set, "the route has ended")
         until(lambda: not running(owner, "endless"), "no query runs")
         assert httpx.get(f"{url}/api/one").json() == 1  # others' connections are whole
 
 
 def test_queries_that_run_at_once_end_together_when_their_client_gives_up(
-    warehouse: EmbeddedWarehouse, owner: Client
+    asked: Engine, owner: Client
 ) -> None:
-    engine = connect(warehouse.url)
-    server = FastAPI()
-    server.add_middleware(EndWithClient, path="/api/")
-    ended = threading.Event()
+    def endless() -> object:
+        return ask(asked, text(FOR_HOURS))
 
-    @server.get("/api/both")
-    def both() -> None:
-        try:
-            at_once(lambda: ask(engine, text(FOR_HOURS)), lambda: ask(engine, text(FOR_HOURS)))
-        finally:
-            ended.set()
-
-    def give_up(url: str) -> None:
-        with suppress(httpx.ReadTimeout):
-            httpx.get(f"{url}/api/both", timeout=5)
-
-    with served(server) as url:
-        asking = threading.Thread(target=give_up, args=(url,))
-        asking.start()
+    asking = Asking(asked, lambda: at_once(endless, endless))
+    with served(asking.server) as url, ThreadPoolExecutor(1) as client_that_waits:
+        given_up = client_that_waits.submit(give_up, url)
         until(lambda: running(owner, "endless") == 2, "both run")
-        until(ended.is_set, "the route has ended")
+        until(asking.ended.is_set, "the route has ended")
         until(lambda: not running(owner, "endless"), "no query runs")
-        asking.join()
+        given_up.result()
 
 
 def test_a_slow_map_holds_up_nobody_else(warehouse: EmbeddedWarehouse, owner: Client) -> None:

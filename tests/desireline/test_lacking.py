@@ -38,6 +38,15 @@ def test_what_is_archived_or_was_refused_is_not_lacking_and_all_else_is(door: Do
         assert [one.source_event_id for one in lacking(connected, spooled_elements(door))] == ["e3", "e4"]  # type: ignore[union-attr]
 
 
+def test_one_that_was_refused_says_nothing_of_its_neighbours_in_the_body(door: Door) -> None:
+    door.put(said(0), said(1))
+    door.load(refused="e0")
+    door.delete("touchpoint_rows", "1")
+    door.delete("element_rows", "1")
+    with client(door.url) as connected:
+        assert [one.source_event_id for one in lacking(connected, spooled_elements(door))] == ["e1"]  # type: ignore[union-attr]
+
+
 def test_another_copy_of_a_touchpoint_that_is_there_is_lacking(door: Door) -> None:
     door.put(said(0))
     door.load()
