@@ -35,7 +35,7 @@ _PARTITIONS = 8
 
 _NAMED = {
     schema.touchpoint_rows: (
-        "id", "source_event_id", "session_id", "conversation_id", "element", "customer_id",
+        "id", "source_event_id", "session_id", "conversation_id", "customer_id",
         "drop_off_pain_touchpoint_id", "identifiers",
     ),
     schema.journey_rows: ("id", "customer_id", "touchpoint_ids"),

@@ -13,14 +13,12 @@ from benchmarks.figures import Figure
 from benchmarks.traffic import MODEL, households
 from desireline.loaded import chunks
 from models.fold import Household
-from models.touchpoint import encoding
 from warehouse import schema
 from warehouse.columns import identity_columns, journey_columns, touchpoint_columns
 from warehouse.connection import client
 from warehouse.embedded import EmbeddedWarehouse
 from warehouse.loading import Group, Loading
 from warehouse.migrations import migrate
-from warehouse.rows import Loaded
 
 _TOUCHPOINTS = 50_000
 _TOGETHER = 500  # households
@@ -74,9 +72,8 @@ def _raw(url: str, groups: list[Group]) -> tuple[float, int]:
         for group in groups:
             found, _ = group.decoded()
             for rows in found.values():
-                touchpoints = [Loaded(row, encoding(row.touchpoint)) for row in rows.touchpoints]
                 for table, columns, number in (
-                    (schema.touchpoint_rows, touchpoint_columns(touchpoints), len(touchpoints)),
+                    (schema.touchpoint_rows, touchpoint_columns(rows.touchpoints), len(rows.touchpoints)),
                     (schema.journey_rows, journey_columns(rows.journeys), len(rows.journeys)),
                     (schema.identity_rows, identity_columns(rows.identities), len(rows.identities)),
                 ):

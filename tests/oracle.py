@@ -32,6 +32,7 @@ class Said:
     duplicates: set[tuple[str, str]] = field(default_factory=set)
     identifications: set[bytes] = field(default_factory=set)
     corrections: set[bytes] = field(default_factory=set)
+    copies: set[bytes] = field(default_factory=set)  # every content of every touchpoint
     count: int = 0
 
 
@@ -630,6 +631,7 @@ def judge(elements: Sequence[Element], watermark: int, model: JourneyModel) -> S
     for element in known:
         if isinstance(element, Touchpoint):
             copies.setdefault(element.id, []).append(element)
+            said.copies.add(canonical(element))
         elif isinstance(element, Identification):
             said.identifications.add(canonical(element))
         else:

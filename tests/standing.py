@@ -70,6 +70,7 @@ def judged(elements: Sequence[Element], watermark: int, model: JourneyModel) -> 
         together.duplicates |= said.duplicates
         together.identifications |= said.identifications
         together.corrections |= said.corrections
+        together.copies |= said.copies
         together.count += said.count
     return together
 
@@ -191,11 +192,15 @@ def touchpoints(said: Said, _model: JourneyModel) -> Rows:
     return {(day, id): {**_happened(t), **_verdict(v)} for (id, day), (t, v) in said.touchpoints.items()}
 
 
-def elements(said: Said, _model: JourneyModel) -> Rows:
-    """Every field of a touchpoint, also those without a column."""
-    return {
-        (day, id): {"element": oracle.canonical(t).decode()} for (id, day), (t, _) in said.touchpoints.items()
-    }
+def archive(said: Said, _model: JourneyModel) -> Rows:
+    """Every content of every element, also the fields without a column."""
+    rows: Rows = {}
+    for content in sorted(said.copies | said.identifications | said.corrections):
+        one = msgspec.json.decode(content, type=Element)
+        at = one.occurred_at if isinstance(one, Touchpoint) else one.at
+        row = rows.setdefault((oracle.day(at), one.id), {"contents": []})
+        row["contents"].append(content.decode())
+    return rows
 
 
 def _happened(t: Touchpoint) -> Row:
@@ -413,8 +418,11 @@ def stage_conversion_1d(said: Said, model: JourneyModel) -> Rows:
 
 TABLES: dict[str, Shown] = {
     "touchpoints": Shown(("occurred_on", "id"), "", touchpoints),
-    "touchpoint_rows": Shown(
-        ("occurred_on", "id"), "select occurred_on, id, element from touchpoint_rows final", elements
+    "element_rows": Shown(
+        ("occurred_on", "id"),
+        "select occurred_on, id, arraySort(groupUniqArray(element)) as contents from element_rows"
+        " group by occurred_on, id",
+        archive,
     ),
     "journeys": Shown(("started_on", "id"), "", journeys),
     "attempts": Shown(("touchpoint_id", "kind"), "", attempts),

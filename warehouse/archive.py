@@ -1,7 +1,7 @@
 """A household's past, read back from the warehouse as the elements that it was made of.
 
-Every touchpoint, identification and correction that was ever loaded is kept whole, as JSON, beside what is
-said of it; a conflicting duplicate among the rejected ones. `past` is one household's. Of many, never more
+Every touchpoint, identification and correction that was ever loaded is kept whole, as JSON, in `element_rows`,
+each content of it that was sent. `past` is one household's. Of many, never more
 than one block of them is in memory here: ClickHouse sorts, on its disk where it must.
 
 `elements_seen` and `watermark` come from the greatest version that stands: what is said after the past was
@@ -45,21 +45,11 @@ SETTINGS = {
     "max_query_size": 16_000_000,
 }
 
-# Every element, with an identifier that its household is found by. Rows that were replaced and not merged yet
-# do no harm: they hold the same element or an earlier copy of it, which is one, too.
-_TOUCHPOINTS = """
-    select customer_id as identifier, version, element
-    from touchpoint_rows
-"""
-_IDENTIFICATIONS = """
-    select identifiers[1] as identifier, toUInt64(0) as version, element
-    from identification_rows
-"""
-_DUPLICATES = """
-    select concat(JSONExtractString(content, 'identifiers', 1, 'kind'), ':',
-                  JSONExtractString(content, 'identifiers', 1, 'value')) as identifier,
-           version, content as element
-    from rejected_touchpoint_rows where reason = 'conflicting_duplicate'
+# Every element, with an identifier that its household is found by, and at what each customer was last judged.
+_ELEMENTS = "select identifiers[1] as identifier, toUInt64(0) as version, element from element_rows"
+_JUDGED = """
+    select customer_id as identifier, max(version) as version, '' as element
+    from touchpoint_rows group by identifier
 """
 
 # A few identifiers are found by the index. Of many, one is in every part of the table: then each row is looked
@@ -79,7 +69,7 @@ _SEEN_TOGETHER = """
 # several customers, or an element begins with a larger identifier, is there anything to look up.
 _HOUSEHOLDS = f"""
     select if(household_id = '', elements.identifier, household_id) as household, version, element
-    from ({_TOUCHPOINTS} union all {_IDENTIFICATIONS} union all {_DUPLICATES}) as elements
+    from ({_ELEMENTS} union all {_JUDGED}) as elements
     left any join (
         select identifier, argMax(household_id, version) as household_id
         from identity_rows group by identifier having household_id != identifier
@@ -225,7 +215,6 @@ _SAID_AT = """
     union all select customer_id, version, '' from {journey_rows} where not deleted
     union all select identifier_a, version, '' from {identity_conflict_rows}
 """
-_HELD = "select identifiers[1] as identifier, toUInt64(0) as version, element from element_rows"
 
 
 class Behind:
@@ -238,7 +227,7 @@ class Behind:
         self._client = client
         names = {table.name: said[table] for table in schema.JUDGED}
         names |= {f"known_{table.name}": known[table] for table in schema.JUDGED}
-        elements = [_SAID_AT.format(**names), _HELD]
+        elements = [_SAID_AT.format(**names), _ELEMENTS]
         identities = [f"select identifier, household_id, version from {names['identity_rows']}"]  # noqa: S608
         if known.current:
             identities.append(

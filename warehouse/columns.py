@@ -9,8 +9,8 @@ import msgspec
 
 from models.alerts import Alert
 from models.touchpoint import Correction, Identification, Touchpoint
-from models.verdict import ConflictRow, DuplicateRow, IdentityRow, JourneyRow
-from warehouse.rows import Archived, Loaded, Rejected
+from models.verdict import ConflictRow, DuplicateRow, IdentityRow, JourneyRow, JudgedTouchpoint
+from warehouse.rows import Archived, Rejected
 
 DAY_MS = 86_400_000
 CONFLICTING_DUPLICATE = "conflicting_duplicate"
@@ -33,9 +33,8 @@ def element_columns(rows: Sequence[Archived]) -> Columns:
     }
 
 
-def touchpoint_columns(loaded: Sequence[Loaded]) -> Columns:
+def touchpoint_columns(rows: Sequence[JudgedTouchpoint]) -> Columns:
     """Columns of `touchpoint_rows`."""
-    rows = [one.row for one in loaded]
     ts = [row.touchpoint for row in rows]
     vs = [row.verdict for row in rows]
     pages = [t.page for t in ts]
@@ -93,7 +92,6 @@ def touchpoint_columns(loaded: Sequence[Loaded]) -> Columns:
         "properties": [_json(t.properties).decode() if t.properties else "{}" for t in ts],
         "time_quality": [t.time_quality for t in ts],
         "raw_ref": [t.raw_ref or "" for t in ts],
-        "element": [one.content.decode() for one in loaded],
         "customer_id": [v.customer_id for v in vs],
         "journey_id": [v.journey_id for v in vs],
         "ordinal": [v.ordinal for v in vs],

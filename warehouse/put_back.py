@@ -28,25 +28,18 @@ _MAKE_ORDER = """
     comment 'Households that are being put back, and where. Goes when all are.'
 """
 
-# Every identifier that an element is found by, with what is known of its elements. Rows that were replaced and
-# not merged yet do no harm: they hold the same element or an earlier copy of it, which is one, too.
-_DUPLICATE_OF = (
-    "concat(JSONExtractString(content, 'identifiers', 1, 'kind'), ':',"
-    " JSONExtractString(content, 'identifiers', 1, 'value'))"
-)
-_KNOWN = f"""
-    select customer_id as identifier, max(occurred_at) as newest, min(occurred_at) as oldest,
-           max(has(attempt_outcomes, 'open')) as open, count() as elements
+# Every identifier that an element is found by, with what is known of its elements: the archive knows the day only
+# on which each happened, the touchpoints and the identifications the instant.
+_KNOWN = """
+    select identifiers[1] as identifier, toDateTime64(0, 3, 'UTC') as newest,
+           toDateTime64(min(occurred_on), 3, 'UTC') as oldest, 0 as open, count() as elements
+    from element_rows group by identifier
+    union all
+    select customer_id as identifier, max(occurred_at), min(occurred_at), max(has(attempt_outcomes, 'open')), 0
     from touchpoint_rows group by identifier
     union all
-    select identifiers[1] as identifier, max(at), min(at), 0, count() from identification_rows group by identifier
-    union all
-    select {_DUPLICATE_OF} as identifier, max(at), min(at), 0, count()
-    from (
-        select content, fromUnixTimestamp64Milli(JSONExtractInt(content, 'occurred_at'), 'UTC') as at
-        from rejected_touchpoint_rows where reason = 'conflicting_duplicate'
-    ) group by identifier
-"""  # noqa: S608  names of ours
+    select identifiers[1] as identifier, max(at), min(at), 0, 0 from identification_rows group by identifier
+"""
 # A household is kept under its smallest identifier, and so is a customer: only where a household is
 # several customers, or an element begins with a larger identifier, is there anything to look up.
 # Within a rank those that began last come first, so that a chunk need not read the days before they did.
@@ -77,14 +70,11 @@ _PUT_IN_ORDER = f"""
 _OF_CHUNK = "select identifier from {order} where chunk = {chunk}"
 _CHUNK = f"""
     select household, version, element from (
-        select customer_id as identifier, version, element from touchpoint_rows
-        where occurred_on >= '{{begins}}' and customer_id global in ({_OF_CHUNK})
+        select identifiers[1] as identifier, toUInt64(0) as version, element from element_rows
+        where occurred_on >= '{{begins}}' and identifier global in ({_OF_CHUNK})
         union all
-        select identifiers[1], toUInt64(0), element from identification_rows
-        where identifiers[1] global in ({_OF_CHUNK})
-        union all
-        select {_DUPLICATE_OF}, version, content from rejected_touchpoint_rows
-        where reason = 'conflicting_duplicate' and {_DUPLICATE_OF} global in ({_OF_CHUNK})
+        select customer_id as identifier, max(version), '' from touchpoint_rows
+        where occurred_on >= '{{begins}}' and identifier global in ({_OF_CHUNK}) group by identifier
     ) as elements
     inner join (select identifier, household, rank from {{order}} where chunk = {{chunk}}) as households
     on households.identifier = elements.identifier

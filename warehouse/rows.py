@@ -66,13 +66,6 @@ class Rows(msgspec.Struct):
             self.watermarks[partition] = max(watermark, self.watermarks.get(partition, 0))
 
 
-class Loaded(NamedTuple):
-    """A row of a touchpoint, and the canonical encoding of the touchpoint."""
-
-    row: JudgedTouchpoint
-    content: bytes
-
-
 class Archived(NamedTuple):
     """An element, for the archive."""
 

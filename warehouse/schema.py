@@ -121,7 +121,6 @@ touchpoint_rows = Table(
     _column("properties", String, "what else the sender said, a JSON object", _LONG),
     _column("time_quality", WORD, "source, skew_corrected (device clock), received (no time was said)"),
     _column("raw_ref", String, "where the untouched payload lies in the spool; empty: nowhere", _LONG),
-    _column("element", String, "the whole touchpoint as JSON, from which its household is rebuilt", _LONG),
     _column("customer_id", String, "strongest identifier of the customer it belongs to", "ZSTD(1)"),
     _column("journey_id", String, "journey it belongs to", "ZSTD(1)"),
     _column("ordinal", UInt32, "place in its journey, from 1"),

@@ -33,7 +33,7 @@ from warehouse.columns import (
     watermark_columns,
 )
 from warehouse.judged_tables import LIVE, JudgedTables
-from warehouse.rows import Archived, Loaded, Rows, Unloadable
+from warehouse.rows import Archived, Rows, Unloadable
 from warehouse.write_errors import RowsRefused, typed
 
 Row = TypeVar("Row")
@@ -69,11 +69,10 @@ class Writer:
         if it does not take rows now: some tables may have theirs already, and trying again gives them
         nothing twice.
         """
-        touchpoints = [Loaded(row, encoding(row.touchpoint)) for row in rows.touchpoints]
-        unarchived = self._unarchived(touchpoints, rows)
+        unarchived = self._unarchived(rows)
         inserts: tuple[tuple[Table, Callable[[Sequence[Any]], Columns], Sequence[Any]], ...] = (
             (schema.element_rows, element_columns, unarchived),
-            (schema.touchpoint_rows, touchpoint_columns, touchpoints),
+            (schema.touchpoint_rows, touchpoint_columns, rows.touchpoints),
             (schema.journey_rows, journey_columns, rows.journeys),
             (schema.identity_rows, identity_columns, rows.identities),
             (schema.identity_conflict_rows, conflict_columns, rows.conflicts),
@@ -117,9 +116,10 @@ class Writer:
             # the client's context refers to itself: it would keep all these values until it is found as garbage
             values.clear()
 
-    def _unarchived(self, touchpoints: Iterable[Loaded], rows: Rows) -> list[Archived]:
+    def _unarchived(self, rows: Rows) -> list[Archived]:
         """The elements that may not be in the archive yet. More is said of one again and again."""
-        elements = [Archived("touchpoint", row.touchpoint, content) for row, content in touchpoints]
+        touchpoints = [row.touchpoint for row in rows.touchpoints]
+        elements = [Archived("touchpoint", one, encoding(one)) for one in touchpoints]
         elements += [Archived("copy", copy, encoding(copy)) for copy in rows.copies]
         for one in rows.identifications:
             kind = "identification" if isinstance(one, Identification) else "correction"
@@ -140,9 +140,8 @@ class Writer:
             self.insert(table, columns, token)
         except RowsRefused as refusal:
             if len(rows) == 1:
-                refused = rows[0].row if isinstance(rows[0], Loaded) else rows[0]
-                raw_ref = refused.touchpoint.raw_ref if isinstance(refused, JudgedTouchpoint) else None
-                return [Unloadable(table.name, _json(refused), refusal.reason, raw_ref)]
+                raw_ref = rows[0].touchpoint.raw_ref if isinstance(rows[0], JudgedTouchpoint) else None
+                return [Unloadable(table.name, _json(rows[0]), refusal.reason, raw_ref)]
             half = len(rows) // 2
             return self._insert_rows(table, columns_of, rows[:half], f"{token}<") + self._insert_rows(
                 table, columns_of, rows[half:], f"{token}>"

@@ -198,6 +198,23 @@ def test_tables_of_an_earlier_version_get_the_columns_that_came_since() -> None:
         assert found == [("", None, 0)]
 
 
+def test_touchpoints_that_were_kept_whole_beside_their_verdict_are_so_in_the_archive_only() -> None:
+    with EmbeddedWarehouse() as old:
+        migrate(old.url)
+        with client(old.url) as connection:
+            connection.command("alter table touchpoint_rows add column element String")
+            connection.command("insert into touchpoint_rows (id, element) values ('t1', '{}')")
+            connection.command("alter table migrations delete where number >= 5 settings mutations_sync = 2")
+            said = migrate(old.url)
+            assert said[0] == 5
+            assert connection.query("select kind, id, element from element_rows").result_rows == [
+                ("touchpoint", "t1", "{}")
+            ]
+            assert "element" not in {
+                name for table, name in comments(connection) if table == "touchpoint_rows"
+            }
+
+
 def test_numbers_of_migrations_follow_each_other() -> None:
     assert [number for number, _, _ in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
 

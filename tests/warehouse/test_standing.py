@@ -74,7 +74,7 @@ LINKED = Identification(
 )
 CHANGES = {
     "touchpoints": ("touchpoint_rows", "weight + 0.5 as weight"),
-    "touchpoint_rows": ("touchpoint_rows", "replaceOne(element, 'web', 'chat') as element"),
+    "element_rows": ("element_rows", "replaceOne(element, 'web', 'chat') as element"),
     "journeys": ("journey_rows", "'Advocacy' as furthest_phase"),
     "attempts": ("touchpoint_rows", "arrayMap(one -> 'open', attempt_outcomes) as attempt_outcomes"),
     "drop_offs": ("touchpoint_rows", "drop_off_at + interval 1 millisecond as drop_off_at"),
@@ -103,7 +103,7 @@ def test_a_row_that_says_otherwise_and_a_row_that_is_gone_are_differences(loader
     wanted = judged(happened, end, MODEL)
     assert differences(loader, wanted, MODEL) == []
     table, change = CHANGES[name]
-    newer = "" if table == "identification_rows" else "version + 1 as version, "
+    newer = "" if table in ("identification_rows", "element_rows") else "version + 1 as version, "
     loader.command(f"insert into {table} select * replace({newer}{change}) from {table} final")
     assert {found.table for found in differences_of(loader, name, wanted, MODEL)} == {name}
     loader.command(f"truncate table {table}")

@@ -117,7 +117,8 @@ def test_a_touchpoint_arrives_with_every_field(emptied: Client):
     assert {name: found[name] for name in expected} == expected
     assert found["attempt_ended_ats"][1] is None
     assert found["attempt_recovered_ats"][0] is not None
-    assert msgspec.json.decode(found["element"], type=Touchpoint) == full
+    archived = emptied.query("select element from element_rows").first_row
+    assert msgspec.json.decode(archived[0], type=Touchpoint) == full
 
 
 def test_every_kind_of_fact_arrives(emptied: Client):

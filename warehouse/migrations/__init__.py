@@ -28,6 +28,8 @@ def _0002_read_only_user(connection: Client) -> None:
 
 def _0005_archive_of_elements(connection: Client) -> None:
     """What stands is the beginning of all that was ever sent."""
+    if not _has_column(connection, "touchpoint_rows", "element"):
+        return
     touchpoints = (
         f"SELECT 'touchpoint', occurred_on, id, identifiers, element FROM {DATABASE}.touchpoint_rows"  # noqa: S608
     )
@@ -61,6 +63,13 @@ def _0009_one_customer_at_once(connection: Client) -> None:
     connection.command(f"ALTER TABLE {DATABASE}.identification_rows MATERIALIZE INDEX by_identifier")
 
 
+def _0010_each_touchpoint_is_kept_whole_once(connection: Client) -> None:
+    """In the archive, which holds every content of it."""
+    for table in ("touchpoint_rows", f"touchpoint_rows{schema.BUILDING}", f"touchpoint_rows{schema.RETIRED}"):
+        if _has_column(connection, table, "element"):
+            connection.command(f"ALTER TABLE {DATABASE}.{table} DROP COLUMN element")
+
+
 MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None] | None], ...] = (
     (1, "tables and views", None),
     (2, "read-only role", _0002_read_only_user),
@@ -71,6 +80,7 @@ MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None] | None], ...] = (
     (7, "saved cohorts", None),
     (8, "who enters a phase goes on, is lost or open", _0008_who_enters_a_phase_goes_on_is_lost_or_open),
     (9, "one customer at once", _0009_one_customer_at_once),
+    (10, "each touchpoint is kept whole once", _0010_each_touchpoint_is_kept_whole_once),
 )
 
 
@@ -97,6 +107,15 @@ def migrate(url: str) -> list[int]:
         return done
     finally:
         connection.close()
+
+
+def _has_column(connection: Client, table: str, column: str) -> bool:
+    found = connection.query(
+        "SELECT count() FROM system.columns WHERE database = {database:String} AND table = {table:String}"
+        " AND name = {column:String}",
+        parameters={"database": DATABASE, "table": table, "column": column},
+    )
+    return bool(found.result_rows[0][0])
 
 
 def _applied(connection: Client) -> set[int]:
