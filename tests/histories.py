@@ -277,11 +277,13 @@ class Standing:
         }
         self._identifications: set[bytes] = set()
         self._corrections: set[bytes] = set()
+        self._copies: set[bytes] = set()
 
     def load(self, facts: Facts) -> None:
         for touchpoint in facts.touchpoints:
             t = touchpoint.touchpoint
             self._replace("touchpoints", (t.id, day(t.occurred_at)), touchpoint)
+            self._copies.add(canonical(t))
         for journey in facts.journeys:
             self._replace("journeys", (journey.id, day(journey.started_at)), journey)
         for identity in facts.identities:
@@ -292,6 +294,7 @@ class Standing:
             self._replace("duplicates", (duplicate.id, duplicate.content), duplicate)
         self._identifications |= {canonical(one) for one in facts.identifications}
         self._corrections |= {canonical(one) for one in facts.corrections}
+        self._copies |= {canonical(one) for one in facts.copies}
 
     def _replace(self, table: str, key: Any, row: Any) -> None:
         known = self._rows[table].get(key)
@@ -324,6 +327,7 @@ class Standing:
             duplicates=set(standing("duplicates")),
             identifications=self._identifications,
             corrections=self._corrections,
+            copies=self._copies,
             count=count,
         )
 
