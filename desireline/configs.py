@@ -1,12 +1,10 @@
 """What each part is given: the settings, turned into the parts' own configurations."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from desireline.current_model import await_current, configured_model, current_or_set
 from desireline.running import DataFolder
 from desireline.settings import Settings
-from models.errors import DesirelineError
-from models.journey_model import JourneyModel, default_model, load_model, template, templates
 
 if TYPE_CHECKING:
     from dashboards.config import DashboardsConfig
@@ -14,24 +12,6 @@ if TYPE_CHECKING:
     from streams.config import WorkerConfig
 
 _STARTING_S = 30.0  # the pages are read in while the warehouse opens
-
-
-def journey_model(settings: Settings) -> JourneyModel:
-    """The journey model that is in force: of a file, or one that we ship. JourneyModelError: file and line."""
-    if not settings.journey_model:
-        return default_model()
-    return load_model(journey_model_text(settings), where=settings.journey_model)
-
-
-def journey_model_text(settings: Settings) -> str:
-    """Its YAML. DesirelineError if it is no text."""
-    name = settings.journey_model or "default"
-    if name in templates():
-        return template(name)
-    try:
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DesirelineError(f"this is no text: {error}", where=name) from error
 
 
 def collector(settings: Settings) -> "CollectorConfig":
@@ -42,7 +22,7 @@ def collector(settings: Settings) -> "CollectorConfig":
     return CollectorConfig(
         spool_dir=str(folder.spool),
         bootstrap_servers=settings.bootstrap_servers,
-        model=journey_model(settings),
+        model=configured_model(settings),
         partitions=settings.partitions,
         write_keys=settings.write_keys,
         identity_editors=settings.editors,
@@ -63,13 +43,12 @@ def collector(settings: Settings) -> "CollectorConfig":
 
 def worker(settings: Settings) -> "WorkerConfig":
     """What the worker is given. The journey model is the warehouse's current one; waits until it answers."""
-    from desireline.current_model import await_current
     from streams.config import WorkerConfig
 
     known = await_current(settings)
     return WorkerConfig(
         bootstrap_servers=settings.bootstrap_servers,
-        model=known.model if known else journey_model(settings),
+        model=known.model if known else configured_model(settings),
         fingerprint=known.fingerprint if known else "",
         partitions=settings.partitions,
         replication_factor=settings.replication_factor,
@@ -88,7 +67,6 @@ def worker(settings: Settings) -> "WorkerConfig":
 def dashboards(settings: Settings) -> "DashboardsConfig":
     """What the pages are given. The journey model is the warehouse's current one, if it answers soon."""
     from dashboards.config import CohortEditing, DashboardsConfig
-    from desireline.current_model import current_or_set
     from ingest.write_keys import instance_of
 
     editors = {name.strip() for name in settings.cohort_editors.split(",")}

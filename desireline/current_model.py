@@ -2,15 +2,14 @@
 
 import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from desireline import configs
 from desireline.settings import Settings
-from models.journey_model import JourneyModel, load_model
+from models.errors import DesirelineError
+from models.journey_model import JourneyModel, default_model, load_model, template, templates
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from warehouse.journey_models import RegisteredModel
 
 log = logging.getLogger(__name__)
@@ -18,6 +17,24 @@ log = logging.getLogger(__name__)
 _TRY_EVERY_S = 0.5
 _LOOK_EVERY_S = 0.1
 _SAY_EVERY_S = 30.0
+
+
+def configured_model(settings: Settings) -> JourneyModel:
+    """The journey model that is set: of a file, or one that we ship. JourneyModelError: file and line."""
+    if not settings.journey_model:
+        return default_model()
+    return load_model(configured_model_text(settings), where=settings.journey_model)
+
+
+def configured_model_text(settings: Settings) -> str:
+    """Its YAML. DesirelineError if it is no text."""
+    name = settings.journey_model or "default"
+    if name in templates():
+        return template(name)
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DesirelineError(f"this is no text: {error}", where=name) from error
 
 
 def await_current(settings: Settings) -> "RegisteredModel | None":
@@ -30,7 +47,7 @@ def await_current(settings: Settings) -> "RegisteredModel | None":
     from warehouse.journey_models import register_first
     from warehouse.write_errors import WarehouseError, warehouse_errors
 
-    text, where = configs.journey_model_text(settings), settings.journey_model or "default.yaml"
+    text, where = configured_model_text(settings), settings.journey_model or "default.yaml"
     given = load_model(text, where=where)
     said_at = 0.0
     while True:
@@ -74,14 +91,7 @@ def current_or_set(settings: Settings, *, patience_s: float = 0) -> JourneyModel
             known = None
         except WarehouseError:
             known = None
-        return known.model if known else configs.journey_model(settings)
-
-
-def model_of(connection: "Engine", settings: Settings) -> JourneyModel:
-    """The model under which the rows of this warehouse were judged; the one that is set if none is registered."""
-    from warehouse.current_model import registered_model
-
-    return registered_model(connection) or configs.journey_model(settings)
+        return known.model if known else configured_model(settings)
 
 
 def identifiers_read_by(model: JourneyModel) -> tuple[Any, ...]:

@@ -245,14 +245,14 @@ class _Change:
         return households + self._switch(before, building)
 
     def _current(self) -> RegisteredModel:
-        from desireline import configs
+        from desireline.current_model import configured_model_text
 
         if not self._client.command("EXISTS TABLE journey_models"):
             raise RebuildError(
                 "the tables of this warehouse know no journey models yet",
                 remedy="`desireline warehouse migrate` makes or changes them.",
             )
-        text = configs.journey_model_text(self._settings)
+        text = configured_model_text(self._settings)
         return journey_models.register_first(
             self._client, text, where=self._settings.journey_model or "default.yaml"
         )

@@ -20,9 +20,9 @@ import httpx
 import msgspec
 import psutil
 
-from desireline import children, configs, progress
+from desireline import children, progress
 from desireline.asking import locked
-from desireline.current_model import identifiers_read_by
+from desireline.current_model import configured_model_text, identifiers_read_by
 from desireline.errors import NoWarehouse, UpError
 from desireline.ports import free_port, reachable, taken
 from desireline.running import Child, DataFolder, Running, Urls, write_whole
@@ -277,7 +277,7 @@ class Supervisor:
         """The warehouse's current model for all parts; the one that is set, where there is none yet."""
         from warehouse.journey_models import register_first
 
-        text, where = configs.journey_model_text(self.settings), self.settings.journey_model or "default.yaml"
+        text, where = configured_model_text(self.settings), self.settings.journey_model or "default.yaml"
         with contextlib.closing(self._warehouse_client()) as client:
             self._model = register_first(client, text, where=where)
         if self.settings.journey_model and load_model(text, where=where) != self._model.model:

@@ -4,50 +4,8 @@ Which attempt a touchpoint opens, renews or ends depends on the order of touchpo
 patience that ran out is already said depends on the watermark (`AttemptState.expired`).
 """
 
-from typing import TYPE_CHECKING
-
+from models.journey import AttemptState, Place
 from models.journey_model import TypeProfile
-from models.model_sections import AttemptKind
-from models.verdict import Attempt
-
-if TYPE_CHECKING:
-    from models.journey import Place
-
-
-class AttemptState:
-    """One attempt, opened at `place`, with patience until `deadline`."""
-
-    __slots__ = (
-        "abandoned", "completed", "deadline", "ended_at", "ended_by", "expired", "kind", "place",
-        "recovered_at", "scheduled",
-    )  # fmt: skip
-
-    def __init__(self, kind: AttemptKind, place: "Place", deadline: int) -> None:
-        self.kind = kind
-        self.place = place
-        self.deadline = deadline
-        self.completed = False
-        self.abandoned = False  # by an explicit touchpoint
-        self.expired = False  # the watermark has passed the deadline
-        self.scheduled = False  # it waits for the watermark
-        self.ended_at = 0
-        self.ended_by: str | None = None
-        self.recovered_at: int | None = None  # meant only if it was abandoned
-
-    @property
-    def lost(self) -> bool:
-        """Whether it is abandoned, as far as the watermark goes."""
-        return self.abandoned or (self.expired and not self.completed)
-
-    def said(self) -> Attempt:
-        """What is said of it."""
-        if self.completed:
-            return Attempt(self.kind.kind, "completed", self.ended_at, None, self.ended_by)
-        if self.abandoned:
-            return Attempt(self.kind.kind, "abandoned", self.ended_at, self.recovered_at, self.ended_by)
-        if self.expired:
-            return Attempt(self.kind.kind, "abandoned", self.deadline, self.recovered_at)
-        return Attempt(self.kind.kind, "open")
 
 
 class Attempts:
@@ -61,7 +19,7 @@ class Attempts:
         self._watched: dict[tuple[str, str | None], list[AttemptState]] = {}
 
     def take(
-        self, place: "Place", profile: TypeProfile
+        self, place: Place, profile: TypeProfile
     ) -> tuple[list[AttemptState], list[AttemptState], list[AttemptState]]:
         """The next touchpoint: which attempts it changed, which of these it completed, which it opened."""
         changed: list[AttemptState] = []

@@ -13,8 +13,9 @@ import msgspec
 from models.beside import Beside
 from models.household import ElementSet
 from models.identity import Identities, Renaming
-from models.journey import Journey, Place, journey_row, tombstone, untie
+from models.journey import Journey, Place, untie
 from models.journey_model import JourneyModel
+from models.journey_row import journey_row, tombstone
 from models.leaving import describe, reaches_behind
 from models.life_cycle import LifeCycle
 from models.touchpoint import Correction, Element, Identification, Touchpoint

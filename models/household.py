@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Set
 import msgspec
 
 from models.identity import Identities
-from models.journey import journey_row
 from models.journey_model import JourneyModel
+from models.journey_row import journey_row
 from models.life_cycle import LifeCycle
 from models.touchpoint import Correction, Element, Identification, Touchpoint, encoding
 from models.verdict import ConflictRow, DuplicateRow, Facts, IdentityRow, JudgedTouchpoint, row_version

@@ -2,16 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
 from models.errors import DesirelineError
-
-if TYPE_CHECKING:
-    from models.journey_model import JourneyModel
 
 KINDS = (
     "user_id",
@@ -33,6 +30,22 @@ ANONYMOUS_KINDS = ("device_id", "cookie_id", "anonymous_id", "session_id")
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _NOTHING_BUT_ZEROS = re.compile(r"[+0\-. ]*")
 _LEAST_PHONE_DIGITS = 5
+
+
+class IdentityRules(Protocol):
+    """What a journey model says of identifiers."""
+
+    @property
+    def placeholders(self) -> Collection[str]:
+        """Values, in lower case, that name nobody."""
+
+    @property
+    def placeholders_by_kind(self) -> Mapping[str, Collection[str]]:
+        """The same of one kind of identifier."""
+
+    @property
+    def phone_region(self) -> str | None:
+        """ISO 3166 code of the country whose numbers are written without its prefix; None: of none."""
 
 
 class IdentifierError(DesirelineError):
@@ -79,7 +92,7 @@ class IdentifierOrder:
         return f"{best.kind}:{best.value}"
 
 
-def normalise(kind: str, value: object, model: "JourneyModel") -> Identifier | None:
+def normalise(kind: str, value: object, rules: IdentityRules) -> Identifier | None:
     """The identifier that a sender means; None where it names nobody (absent, a placeholder, no number).
 
     Numbers are taken as text. IdentifierError if `kind` is not one of `KINDS`.
@@ -91,20 +104,20 @@ def normalise(kind: str, value: object, model: "JourneyModel") -> Identifier | N
     if value is None or isinstance(value, bool | dict | list):
         return None
     text = str(value).strip()
-    if _placeholder(kind, text, model):
+    if _placeholder(kind, text, rules):
         return None
     if kind == "email":
         text = unicodedata.normalize("NFC", text).lower()
     elif kind == "phone":
-        text = _phone(text, model.phone_region)
-    return None if _placeholder(kind, text, model) else Identifier(kind, text)
+        text = _phone(text, rules.phone_region)
+    return None if _placeholder(kind, text, rules) else Identifier(kind, text)
 
 
-def _placeholder(kind: str, text: str, model: "JourneyModel") -> bool:
+def _placeholder(kind: str, text: str, rules: IdentityRules) -> bool:
     lower = text.lower()
     return (
-        lower in model.placeholders
-        or lower in model.placeholders_by_kind.get(kind, ())
+        lower in rules.placeholders
+        or lower in rules.placeholders_by_kind.get(kind, ())
         or _NOTHING_BUT_ZEROS.fullmatch(text) is not None
     )
 

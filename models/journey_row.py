@@ -1,132 +1,18 @@
-"""A customer's touchpoints cut into journeys and transactions, and the row of a journey.
+"""The row of a journey, and its id."""
 
-The four levels: life cycle (all of a customer's journeys), `Journey`, service `Transaction`, and the
-touchpoint (perception point) with its `Place` in the other three.
-"""
-
-from array import array
-from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
-from typing import NamedTuple
 
-from models.attempts import AttemptState
-from models.journey_model import JourneyModel, TypeProfile
-from models.paved_path import begin, distance_and_steps
-from models.phases import PhaseMove, shape
-from models.touchpoint import Touchpoint
-from models.verdict import Attempt, DropOff, JourneyRow, PainPoint, Verdict
+from models.journey import Journey, Place
+from models.journey_model import JourneyModel
+from models.paved_path import distance_and_steps
+from models.phases import shape
+from models.verdict import Attempt, JourneyRow
 
 
 def journey_id(customer_id: str, first_touchpoint_id: str) -> str:
     """Hash of the customer and the journey's first touchpoint, 32 hexadecimal digits."""
     return blake2b(f"{customer_id}\n{first_touchpoint_id}".encode(), digest_size=16).hexdigest()
-
-
-class TypeCount:
-    """How often a type came in a transaction, the phase of the first, and whether one since went further."""
-
-    __slots__ = ("count", "moved_on", "phase")
-
-    def __init__(self, phase: int) -> None:
-        self.count = 1
-        self.phase = phase
-        self.moved_on = False
-
-
-class Transaction:
-    """Touchpoints of a journey within the transaction gap or of one conversation; `id`: its first one's."""
-
-    __slots__ = ("channel", "completed", "id", "types")
-
-    def __init__(self, id: str) -> None:
-        self.id = id
-        self.channel = ""  # of its latest touchpoint
-        self.completed = False  # an attempt was completed in it
-        self.types: dict[str, TypeCount] = {}
-
-    def take(self, type_: str, phase: int) -> int:
-        """A touchpoint of this type and phase comes: how many of its type since nobody went further, or 0."""
-        known = self.types.get(type_)
-        for count in self.types.values():
-            if not count.moved_on and count.phase < phase and count is not known:
-                count.moved_on = True
-        if known is None:
-            self.types[type_] = TypeCount(phase)
-            return 1
-        known.count += 1
-        reached = 0 if known.moved_on else known.count
-        if known.phase < phase:
-            known.moved_on = True
-        return reached
-
-
-class Journey:
-    """A journey as far as it is known."""
-
-    __slots__ = ("changed", "conversations", "furthest", "id", "pain", "paved", "persona_rule", "places")
-
-    def __init__(self, id: str, model: JourneyModel) -> None:
-        self.id = id
-        self.places: list[Place] = []
-        self.conversations: dict[str, Transaction] = {}
-        self.furthest = 0
-        self.persona_rule = len(model.persona_rules)  # place of the first one that held so far
-        self.pain: NearestPain | None = None
-        self.paved: array[int] | None = begin(model.paved_costs) if model.paved_costs else None
-        self.changed = False  # its row is to be sent
-
-
-class NearestPain(NamedTuple):
-    """The latest pain point of a journey; of several at one touchpoint the worst, then the first by name."""
-
-    ordinal: int
-    severity: float
-    kind: str
-    id: str  # of the touchpoint
-
-    def yields_to(self, other: "NearestPain") -> bool:
-        """Whether the other one is nearer to what follows."""
-        mine, its = (self.ordinal, self.severity), (other.ordinal, other.severity)
-        return mine < its or (mine == its and other.kind < self.kind)
-
-
-class Place:
-    """A touchpoint's place in its customer's life cycle, and what is said of it so far."""
-
-    __slots__ = (
-        "already", "attempts", "delights", "drop_off", "journey", "move", "ordinal", "pain", "pains", "phase",
-        "profile", "stale", "touchpoint", "transaction", "verdict", "weight",
-    )  # fmt: skip
-
-    def __init__(self, touchpoint: Touchpoint, profile: TypeProfile, journey: Journey, already: bool) -> None:
-        self.touchpoint = touchpoint
-        self.profile = profile
-        self.journey = journey
-        self.ordinal = len(journey.places) + 1
-        self.already = already
-        self.phase = 0
-        self.move: PhaseMove = "enter"
-        self.transaction: Transaction
-        self.weight = 0.0
-        self.pains: tuple[PainPoint, ...] = ()  # abandonment is not among them: it hangs on `attempts`
-        self.delights: tuple[str, ...] = ()
-        self.attempts: tuple[AttemptState, ...] = ()
-        self.drop_off: DropOff | None = None
-        self.pain: NearestPain | None = None  # nearest before a drop-off that follows this touchpoint
-        self.verdict: Verdict | None = None  # as it was last sent
-        self.stale = True  # to be looked at when the customer is judged next
-
-
-def untie(places: Iterable[Place]) -> None:
-    """Nothing more is asked of these places, and they need not wait for the garbage collector.
-
-    Journeys, attempts and places refer to each other in circles; a collector that finds them looks through the
-    whole state of a worker each time.
-    """
-    for place in places:
-        place.attempts = ()
-        place.journey.places = []
 
 
 def tombstone(id: str, started_at: int, version: int) -> JourneyRow:

@@ -6,11 +6,12 @@ watermark pass. Places about which something new may have to be said are in `sta
 
 from heapq import heappop, heappush
 
-from models.attempts import Attempts, AttemptState
+from models.attempts import Attempts
 from models.drop_offs import drop_off
 from models.emotion import delights, weight
-from models.journey import Journey, NearestPain, Place, Transaction, journey_id
+from models.journey import AttemptState, Journey, NearestPain, Place, Transaction
 from models.journey_model import JourneyModel
+from models.journey_row import journey_id
 from models.pain_points import Context, abandonment, failed, pain_points
 from models.paved_path import advance
 from models.phases import move, phase_of

@@ -5,8 +5,7 @@ A function gives the severity 0–1, or None where nothing hurts. Abandonment is
 
 from collections.abc import Iterable
 
-from models.attempts import AttemptState
-from models.journey import Transaction
+from models.journey import AttemptState, Transaction
 from models.journey_model import JourneyModel, TypeProfile
 from models.model_sections import PainRules
 from models.touchpoint import Touchpoint

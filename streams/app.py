@@ -17,8 +17,9 @@ from streams.config import WorkerConfig
 from streams.consumer import App
 from streams.recovery import TableManager
 from streams.stitch import add_stitch_agent
+from streams.stuck import end_for_sure
 from streams.topics import GROUP, INBOX, LARGEST_MESSAGE_BYTES, create_topics
-from streams.watch import Watch, end_for_sure
+from streams.watch import Watch
 
 log = logging.getLogger(__name__)
 

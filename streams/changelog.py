@@ -25,8 +25,8 @@ from streams.codecs import Entry
 from streams.config import WorkerConfig
 from streams.protocol import Nodes
 from streams.recovery import read_from_the_start
+from streams.stuck import WorkerStuck
 from streams.topics import FACTS
-from streams.watch import WorkerStuck
 
 log = logging.getLogger(__name__)
 

@@ -24,9 +24,9 @@ from streams import codecs, metrics
 from streams.changelog import Households
 from streams.codecs import Entry, Message, PastWanted
 from streams.config import WorkerConfig
+from streams.offset_gaps import OffsetGaps, check_gap
 from streams.protocol import Nodes, Position, Trims
 from streams.topics import FACTS, INBOX, REHYDRATE, REJECTED
-from streams.watch import OffsetGaps, check_gap
 
 log = logging.getLogger(__name__)
 

@@ -1,27 +1,21 @@
-"""The watch on Faust: offsets skipped, commits that stall, recoveries that hang, consumers that die.
+"""The watch on Faust: commits that stall, recoveries that hang, consumers that die.
 
-A set absorbs repeats and any order, but not a record that was never delivered. Where Faust goes wrong the
-worker says so and stops; the next one starts from what was committed.
+Where Faust goes wrong the worker says so and stops; the next one starts from what was committed.
 """
 
 import asyncio
 import logging
-import os
-import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import AppT
 
-from models.errors import DesirelineError
-
-if TYPE_CHECKING:
-    from streams.changelog import Households
-    from streams.stitch import Stitcher
+from streams.changelog import Households
+from streams.stitch import Stitcher
+from streams.stuck import WorkerStuck
 
 log = logging.getLogger(__name__)
 
@@ -29,83 +23,6 @@ _LOOKS = 8  # within the patience
 _LOOK_AT_MOST_EVERY_S = 5.0
 _ASK_ENDS_AT_MOST_EVERY_S = 30.0
 _TOLD_WITHIN_S = 60.0
-_ENDS_WITHIN_S = 10.0
-
-
-class WorkerStuck(DesirelineError):
-    """The worker cannot go on without harm and must be started again."""
-
-
-class OffsetGaps:
-    """Which record comes next in each partition."""
-
-    def __init__(self) -> None:
-        self._next: dict[tuple[str, int], int] = {}
-
-    def begin(self, topic: str, partition: int, offset: int) -> None:
-        """The partition is read from `offset` on."""
-        self._next[topic, partition] = offset
-
-    def next_of(self, topic: str, partition: int) -> int | None:
-        """The offset that should come next; None where nothing is known."""
-        return self._next.get((topic, partition))
-
-    def missing(self, topic: str, partition: int, offset: int) -> int | None:
-        """A record came. The offset that should have come, if it is an earlier one; repeats are no fault."""
-        expected = self._next.get((topic, partition))
-        self._next[topic, partition] = offset + 1
-        return expected if expected is not None and offset > expected else None
-
-    def forget(self) -> None:
-        """Partitions are handed over."""
-        self._next = {}
-
-
-async def check_gap(bootstrap_servers: str, topic: str, partition: int, expected: int, came: int) -> None:
-    """Offsets `expected` up to `came` were not delivered: are there records?
-
-    None are where a transaction ended. Those that retention deleted are lost to us, which is logged.
-    WorkerStuck if there are.
-    """
-    place = TopicPartition(topic, partition)
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        consumer.assign([place])
-        earliest = (await consumer.beginning_offsets([place]))[place]
-        if earliest > expected:
-            log.error(
-                "%s partition %d: offsets %d to %d were deleted before they were handled; "
-                "`desireline reconcile` names what the warehouse lacks",
-                topic, partition, expected, min(earliest, came) - 1,
-            )  # fmt: skip
-        start = max(earliest, expected)
-        if start >= came:
-            return
-        consumer.seek(place, start)
-        first = await consumer.getone(place)
-    finally:
-        await consumer.stop()
-    if first.offset < came:
-        raise WorkerStuck(
-            f"{topic} partition {partition}: offset {came} came where {expected} was due",
-            remedy="The worker is started again and reads from what was committed.",
-        )
-
-
-def end_for_sure(error: BaseException) -> None:
-    """After this error be gone within seconds also where stopping hangs, as it does on a commit that never returns.
-
-    What was not committed is read again, as after any other death.
-    """
-
-    def end() -> None:
-        log.error("the worker does not stop by itself, and is ended: %s", error)
-        os._exit(1)
-
-    timer = threading.Timer(_ENDS_WITHIN_S, end)
-    timer.daemon = True
-    timer.start()
 
 
 class Watch:
@@ -114,8 +31,8 @@ class Watch:
     def __init__(
         self,
         app: AppT,
-        households: "Households",
-        stitcher: "Stitcher",
+        households: Households,
+        stitcher: Stitcher,
         *,
         patience_s: float,
         failed: Callable[[BaseException], Awaitable[None]],

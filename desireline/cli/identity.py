@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from desireline import configs
 from desireline.asking import asking
 from desireline.cli.options import Data, Formatted, settings
+from desireline.current_model import configured_model
 from desireline.render import Format, as_json, console, records, show, show_record
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def show_identity(id: One, data: Data = None, format: Formatted = Format.table) 
 
     read = settings()
     with asking(read, data) as connection:
-        found = identities.identity(connection, id, model=configs.journey_model(read))
+        found = identities.identity(connection, id, model=configured_model(read))
     if format is Format.json:
         print(as_json(parts(found)), end="")
     elif format is Format.csv:
@@ -77,7 +77,7 @@ def report(data: Data = None, format: Formatted = Format.table) -> None:
 
     read = settings()
     with asking(read, data) as connection:
-        found = reports.identity_report(connection, model=configs.journey_model(read))
+        found = reports.identity_report(connection, model=configured_model(read))
     if format is Format.json:
         print(as_json(parts(found)), end="")
     elif format is Format.csv:
@@ -159,7 +159,7 @@ def _decide(
     door = correcting.door(read, data, collector, write_key)
     author = author or getpass.getuser()
     with asking(read, data) as connection:
-        pair = correcting.pair_of(connection, relation, a, b, configs.journey_model(read))
+        pair = correcting.pair_of(connection, relation, a, b, configured_model(read))
         with console(stderr).status("waiting for the effect"):
             done = correcting.correct(
                 connection, door, relation, pair, author=author, reason=reason, wait_s=wait

@@ -33,10 +33,10 @@ class Shown(StrEnum):
 @app.command("check")
 def check(model: Model = None) -> None:
     """Whether a journey model is right: otherwise file, line and remedy of all that is wrong, exit code 1."""
-    from desireline import configs
+    from desireline.current_model import configured_model
 
     try:
-        checked = configs.journey_model(settings(journey_model=model))
+        checked = configured_model(settings(journey_model=model))
     except JourneyModelError as error:
         for one in (error, *error.others):
             print(one, file=sys.stderr)
@@ -54,7 +54,7 @@ def show(
     list_all: Annotated[bool, typer.Option("--list", help="Name the models that are shipped.")] = False,
 ) -> None:
     """What a journey model says; without a name, the one in force."""
-    from desireline import configs
+    from desireline.current_model import configured_model, configured_model_text
 
     if list_all:
         for name in templates():
@@ -65,9 +65,9 @@ def show(
         return
     read = settings(journey_model=model)
     if format is Shown.yaml:
-        print(configs.journey_model_text(read), end="")
+        print(configured_model_text(read), end="")
     else:
-        print("\n".join(summary(configs.journey_model(read))))
+        print("\n".join(summary(configured_model(read))))
         if model is None:
             print("\nThis model is in force. DESIRELINE_JOURNEY_MODEL names another.")
 

@@ -6,8 +6,8 @@ import jsonschema
 import pytest
 import yaml
 
-from desireline import configs
 from desireline.cli.app import run
+from desireline.current_model import configured_model
 from desireline.settings import read
 from models.journey_model import default_model, template, templates
 
@@ -65,7 +65,7 @@ def test_the_shipped_models_are_listed(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_summary_names_phases_attempts_steps_and_personas(
     capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    model = configs.journey_model(read(environment={}, journey_model=name))
+    model = configured_model(read(environment={}, journey_model=name))
     code, out, _ = said(capsys, "show", name)
     assert code == 0
     names = [*model.phases, *(kind.kind for kind in model.attempts), *model.personas]
@@ -101,11 +101,11 @@ def test_the_model_in_force_is_the_one_that_is_set(
     for file in ("own.yaml", "retail"):
         Path(file).write_text(template("default").replace("name: default", "name: own"))
     monkeypatch.setenv("DESIRELINE_JOURNEY_MODEL", setting)
-    assert configs.journey_model(read()).name == name
+    assert configured_model(read()).name == name
     out = said(capsys, "show")[1]
     assert out.startswith(f'Journey model "{name}"')
     assert "This model is in force" in out
 
 
 def test_without_a_setting_it_is_the_default_itself() -> None:
-    assert configs.journey_model(read(environment={})) is default_model()
+    assert configured_model(read(environment={})) is default_model()
