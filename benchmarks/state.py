@@ -34,7 +34,7 @@ def _memory() -> list[Figure]:
     gc.collect()
     awake, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    resting = sum(len(lz4.block.compress(household.encode())) for household in households)
+    resting = sum(len(lz4.block.compress(household.held().encode())) for household in households)
     what = f"a customer of {_TYPICAL} touchpoints"
     return [
         Figure("state_awake", awake / _CUSTOMERS, "bytes", f"{what}, as objects"),

@@ -6,18 +6,15 @@ rows that come out otherwise are sent.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from typing import NamedTuple
-
-import msgspec
 
 from models.beside import Beside
+from models.held import Held
 from models.household import ElementSet
 from models.identity import Identities, Renaming
-from models.journey import Journey, Place, untie
 from models.journey_model import JourneyModel
-from models.journey_row import journey_row, tombstone
-from models.leaving import describe, reaches_behind
-from models.life_cycle import LifeCycle
+from models.leaving import leave, reaches_behind
+from models.lives import Lives
+from models.personas import Personas
 from models.touchpoint import Correction, Element, Identification, Touchpoint
 from models.trimming import (
     Origin,
@@ -26,49 +23,17 @@ from models.trimming import (
     decode_trimmed,
     element_mark,
     encode_trimmed,
-    latest_told,
 )
 from models.verdict import (
     Facts,
     JourneyRow,
-    JudgedTouchpoint,
     row_version,
 )
 
-DAY_MS = 86_400_000
 _TRIMS_PER_HISTORY = 32
 
 Judgement = Facts
 """What is said: one record of `journeys.facts`, without watermarks."""
-
-
-class _Encoded(msgspec.Struct, array_like=True):
-    household_id: str
-    count: int
-    watermark: int
-    unsaid: bool
-    elements: list[Element]
-    trimmed: bytes = b""
-    wants_past: bool = False
-
-
-class Held(NamedTuple):
-    """All that a household is made of. `seen`: its `count`; `trimmed`: see `models.trimming`."""
-
-    seen: int
-    elements: list[Element]
-    watermark: int
-    trimmed: bytes
-
-    @classmethod
-    def decode(cls, data: bytes) -> "Held":
-        """What a household that rests holds, without folding it."""
-        encoded = _decoder.decode(data)
-        return cls(encoded.count, encoded.elements, encoded.watermark, encoded.trimmed)
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Encoded)
 
 
 class Household:
@@ -79,26 +44,16 @@ class Household:
     """
 
     __slots__ = (
-        "_begun",
         "_beside",
         "_elements",
-        "_former",
         "_identities",
-        "_journeys_full",
         "_lives",
-        "_loose",
         "_model",
-        "_outdated",
         "_owes_full",
         "_passed_over",
-        "_persona_by_identifier",
         "_personas",
-        "_personas_stale",
-        "_refold",
         "_trim_tried_at",
         "_trimmed",
-        "_unplaced",
-        "_was",
         "household_id",
         "wants_past",
         "watermark",
@@ -110,22 +65,9 @@ class Household:
         self._model = model
         self._elements = ElementSet()
         self._identities = Identities(model)
-        self._lives: dict[str, LifeCycle] = {}  # by customer
-        self._unplaced: list[tuple[str, Touchpoint]] = []  # strongest identifier, touchpoint
-        # What has to be folded again, all or the touchpoints of some customers, and what was said of them.
-        self._refold = False
-        self._loose: dict[str, list[Touchpoint]] = {}
-        self._was: dict[str, Place] = {}
-        self._outdated: list[
-            Touchpoint
-        ] = []  # copies said to count, on another day than the one that counts now
-        self._begun: dict[str, int] = {}  # id -> started_at of the journeys whose rows were sent
-        self._former: set[str] = set()  # ids that began a journey when it was last folded
-        self._journeys_full = False
+        self._lives = Lives(model)
         self._owes_full = False
-        self._persona_by_identifier: dict[str, Told] = {}  # the latest
-        self._personas: dict[str, str] = {}  # by customer
-        self._personas_stale = False
+        self._personas = Personas()
         self._beside = Beside()
         self._trimmed: Trimmed | None = None
         self._passed_over: dict[int, Element] = {}  # trimmed elements that came again while it was loaded
@@ -184,9 +126,10 @@ class Household:
                     self._rename(renaming)
                 if held.losers(element.id):
                     self._beside.copied(element, held)
-                    self._refold = self._refold or held.touchpoints[element.id] is element
+                    if held.touchpoints[element.id] is element:
+                        self._lives.all_again = True
                 else:
-                    self._unplaced.append((strongest, element))
+                    self._lives.take(strongest, element)
             elif isinstance(element, Identification):
                 self._identify(element)
             else:
@@ -199,7 +142,10 @@ class Household:
     def held(self) -> Held:
         """What it holds."""
         trimmed = b"" if self._trimmed is None else encode_trimmed(self._trimmed)
-        return Held(self.count, list(self._elements), self.watermark, trimmed)
+        elements = list(self._elements)
+        return Held(
+            self.household_id, self.count, self.watermark, self._unsaid(), elements, trimmed, self.wants_past
+        )
 
     def see(self, more: int) -> None:
         """As if so many more elements had been added once that are no longer held."""
@@ -207,9 +153,7 @@ class Household:
 
     def let_go(self) -> None:
         """Its encoding stands for it from now on: nothing more is asked of this object."""
-        for life in self._lives.values():
-            for journey in life.journeys:
-                untie(journey.places)
+        self._lives.let_go()
 
     def judge(self, watermark: int, *, full: bool = False, journeys: bool = True) -> Judgement:
         """The rows that changed since the household was last judged, or all of them.
@@ -227,28 +171,13 @@ class Household:
         full = full or self._owes_full
         self._owes_full = False
         version = row_version(self.count, self.watermark)
-        said: list[JudgedTouchpoint] = []
-        for life in self._lives.values():
-            life.expire(self.watermark)
-            places = life.stale
-            if full:
-                places = [place for journey in life.journeys for place in journey.places]
-            for place in places:
-                place.stale = False
-                verdict = life.verdict(place)
-                if full or verdict != place.verdict:
-                    place.verdict = verdict
-                    said.append(JudgedTouchpoint(place.touchpoint, verdict, version))
-                    life.change(place.journey)
-            life.stale = []
+        said = self._lives.judge(self.watermark, version, full=full)
+        said += self._lives.outdated_rows(version, self._elements, full=full)
         judgement = Judgement(touchpoints=said)
-        if full or self._outdated:
-            said += self._outdated_rows(version, full)
         if full or self._beside.pending(self._identities):
             self._beside.say(
                 judgement, self.household_id, version, self._identities, self._elements, full=full
             )
-        self._journeys_full = self._journeys_full or full
         if journeys:
             judgement.journeys = self.journey_rows()
         return judgement
@@ -257,56 +186,38 @@ class Household:
         """The rows of the journeys that changed since they were last asked for, as of the last judgement."""
         if self.wants_past:
             return []
-        version = row_version(self.count, self.watermark)
-        rows: list[JourneyRow] = []
-        full, self._journeys_full = self._journeys_full, False
-        if self._personas_stale:
+        if self._personas.stale:
             self._settle_personas()
-        for life in self._lives.values():
-            changed = life.journeys if full else life.changed
-            for journey in changed:
-                journey.changed = False
-                persona = self._personas.get(life.customer_id)
-                rows.append(journey_row(journey, life.customer_id, persona, version, self._model))
-            life.changed = []
-        if full or self._former:
-            rows += self._ended_journeys(version, full)
-        for row in rows:
-            if not row.deleted:
-                self._begun[row.id] = row.started_at
-        return rows
+        version = row_version(self.count, self.watermark)
+        return self._lives.journey_rows(version, self._personas.of, self._elements)
 
     def next_deadline(self) -> int | None:
         """The smallest instant W at which judge(W + 1) may say something new; None: only elements can."""
         if self.wants_past:
             return None
-        deadlines = [at for life in self._lives.values() if (at := life.next_deadline()) is not None]
+        deadlines = [
+            at for life in self._lives.by_customer.values() if (at := life.next_deadline()) is not None
+        ]
         return min(deadlines, default=None)
 
-    def encode(self) -> bytes:
-        """The set as MessagePack, for a household that rests."""
-        seen, elements, watermark, trimmed = self.held()
-        return _encoder.encode(
-            _Encoded(self.household_id, seen, watermark, self._unsaid(), elements, trimmed, self.wants_past)
-        )
-
     @classmethod
-    def decode(cls, data: bytes, model: JourneyModel) -> "Household":
-        """A household that rested, as it was; if it had something left to say, the next judgement is full."""
-        encoded = _decoder.decode(data)
-        trimmed = decode_trimmed(encoded.trimmed) if encoded.trimmed else None
-        household = cls(encoded.household_id, model)
-        household._take_over(trimmed, encoded.wants_past, encoded.elements, encoded.count, encoded.watermark)
-        household._owes_full = encoded.unsaid
+    def of(cls, held: Held, model: JourneyModel) -> "Household":
+        """A household as it was; if it had something left to say, the next judgement is full."""
+        trimmed = decode_trimmed(held.trimmed) if held.trimmed else None
+        household = cls(held.household_id, model)
+        household._take_over(trimmed, held.wants_past, held.elements, held.seen, held.watermark)
+        household._owes_full = held.unsaid
         return household
 
     # --- what leaves the state, and comes back ---
 
     def next_trim(self) -> int | None:
         """The watermark beyond which `trim` may find something; None: nothing will be found."""
-        if not self._lives or self.wants_past:
+        if not self._lives.by_customer or self.wants_past:
             return None
-        ends = [life.journeys[0].places[-1].touchpoint.occurred_at for life in self._lives.values()]
+        ends = [
+            life.journeys[0].places[-1].touchpoint.occurred_at for life in self._lives.by_customer.values()
+        ]
         # what waits for something longer is looked at again now and then
         again = self._trim_tried_at + self._history_ms // _TRIMS_PER_HISTORY if self._trim_tried_at else 0
         return max(min(ends) + self._history_ms, again)
@@ -319,33 +230,15 @@ class Household:
             return None
         self._trim_tried_at = self.watermark
         horizon = self.watermark - self._history_ms
-        closed = {
-            customer_id: count
-            for customer_id, life in self._lives.items()
-            if (count := life.closed_before(horizon))
-        }
-        if not closed:
-            return None
-        origins: dict[str, Origin] = {}
-        leaving: set[str] = set()
         whole_at = 0 if self._trimmed is None else self._trimmed.whole_at
-        strongest, told = self._identities.strongest, self._told_of()
-        for customer_id, count in closed.items():
-            life = self._lives[customer_id]
-            left = [place.touchpoint for journey in life.journeys[:count] for place in journey.places]
-            leaving.update(touchpoint.id for touchpoint in left)
-            origin = life.first(count).as_origin({strongest(touchpoint.identifiers) for touchpoint in left})
-            origin.persona = latest_told(origin.persona, told.get(customer_id))
-            origin.seen = max(self.count, whole_at)
-            origins[customer_id] = origin
-        begins = [
-            life.journeys[closed.get(customer_id, 0)].places[0].touchpoint.occurred_at
-            for customer_id, life in self._lives.items()
-            if len(life.journeys) > closed.get(customer_id, 0)
-        ]
-        kept = self._elements.without(leaving, min([*begins, horizon]))
-        gone = describe(self._elements, kept, self._identities, self._persona_by_identifier)
-        gone.origins, gone.whole_at = origins, whole_at
+        left = leave(
+            self._elements, self._lives.by_customer, self._identities, self._personas, horizon,
+            seen=max(self.count, whole_at),
+        )  # fmt: skip
+        if left is None:
+            return None
+        kept, gone = left
+        gone.whole_at = whole_at
         household = Household(self.household_id, self._model)
         trimmed = gone if self._trimmed is None else self._trimmed.union(gone)
         household._take_over(trimmed, False, list(kept), self.count, self.watermark)
@@ -365,11 +258,9 @@ class Household:
         for renaming in self._identities.know(known.identifiers, known.links):
             self._rename(renaming)
         for identifier, told in known.personas.items():
-            before = self._persona_by_identifier.get(identifier, told)
-            self._persona_by_identifier[identifier] = max(told, before)
-            self._personas_stale = True
+            self._personas.tell(identifier, told)
         if known.archived:
-            self._refold = True
+            self._lives.all_again = True
         else:
             self._make_whole(known)
 
@@ -442,16 +333,9 @@ class Household:
         self.judge(watermark, journeys=False)
         if self.wants_past:
             return
-        if self._personas_stale:
+        if self._personas.stale:
             self._settle_personas()
-        for life in self._lives.values():
-            for journey in life.journeys:
-                journey.changed = False
-                first = journey.places[0].touchpoint
-                self._begun[first.id] = first.occurred_at
-            life.changed = []
-        self._former = set()
-        self._journeys_full = False
+        self._lives.all_said()
 
     def _was_trimmed(self, element: Element, trimmed: Trimmed, loading: bool) -> bool:
         """Whether an element was held before and is not to be held now."""
@@ -477,22 +361,24 @@ class Household:
         trimmed.whole_at = max(trimmed.whole_at, self.count)
         trimmed.touchpoints = set()
         trimmed.conversations = set()
-        self._refold = self._owes_full = True
+        self._lives.all_again = self._owes_full = True
 
     def _origin(self, customer_id: str) -> Origin | None:
         return None if self._trimmed is None or self.wants_past else self._trimmed.origins.get(customer_id)
 
     def _reaches_behind(self, origins: Mapping[str, Origin]) -> bool:
-        told = self._told_of() if self._persona_by_identifier else {}
-        return reaches_behind(origins, self._lives.values(), self._identities.customer_of, told)
+        told = self._personas.latest(self._identities.customer_of)
+        return reaches_behind(origins, self._lives.by_customer.values(), self._identities.customer_of, told)
 
     def _unsaid(self) -> bool:
         return bool(
-            self._owes_full or self.wants_past or self._unplaced or self._refold or self._loose
-            or self._journeys_full or self._personas_stale or self._former or self._outdated
-            or self._identities.unresolved or self._beside.pending(self._identities)
-            or any(life.stale or life.changed for life in self._lives.values())
-        )  # fmt: skip
+            self._owes_full
+            or self.wants_past
+            or self._personas.stale
+            or self._identities.unresolved
+            or self._beside.pending(self._identities)
+            or self._lives.unsaid
+        )
 
     def _identify(self, identification: Identification) -> None:
         self._beside.came(identification)
@@ -500,52 +386,21 @@ class Household:
         for renaming in self._identities.see(strongest, identification.identifiers, identification.at):
             self._rename(renaming)
         if identification.persona is not None:
-            told = Told(identification.at, identification.id, identification.persona)
-            before = self._persona_by_identifier.get(strongest)
-            if before is None or told > before:
-                self._persona_by_identifier[strongest] = told
-                self._personas_stale = True
+            self._personas.tell(strongest, Told(identification.at, identification.id, identification.persona))
 
     def _rename(self, renaming: Renaming) -> None:
-        """Two customers became one: their touchpoints are to be folded together."""
-        keep, gone = renaming
-        self._personas_stale = self._personas_stale or bool(self._persona_by_identifier)
-        if gone in self._lives or gone in self._loose:
-            self._loosen(keep)
-            self._loosen(gone)
-            self._loose[keep] += self._loose.pop(gone)
-
-    def _loosen(self, customer_id: str) -> None:
-        """Take a customer's life apart; what was said of it is kept for comparison."""
-        loose = self._loose.setdefault(customer_id, [])
-        life = self._lives.pop(customer_id, None)
-        if life is None:
-            return
-        for journey in life.journeys:
-            self._former.add(journey.places[0].touchpoint.id)
-            for place in journey.places:
-                loose.append(place.touchpoint)
-                self._was[place.touchpoint.id] = place
+        self._personas.regroup()
+        self._lives.rename(renaming)
 
     def _settle(self) -> None:
         """Resolve identities, place what is new, fold again what must be."""
         identities = self._identities
         if identities.unresolved and identities.settle():
-            self._refold = True
-            self._personas_stale = self._personas_stale or bool(self._persona_by_identifier)
-        if self._refold:
-            for customer_id in list(self._lives):
-                self._loosen(customer_id)
-            self._loose = {}
-            for touchpoint in self._elements.touchpoints.values():
-                customer_id = identities.customer_of[identities.strongest(touchpoint.identifiers)]
-                self._loose.setdefault(customer_id, []).append(touchpoint)
-            self._refold = False
-        elif self._unplaced:
-            self._place()
-        self._unplaced = []
-        if self._loose:
-            self._fold_loose()
+            self._lives.all_again = True
+            self._personas.regroup()
+        self._lives.settle(
+            self._elements.touchpoints.values(), identities.strongest, identities.customer_of, self._origin
+        )
         if (
             self._trimmed is not None
             and not self.wants_past
@@ -560,117 +415,12 @@ class Household:
             self.add(again.values())
             self._settle()
             return
-        if self._personas_stale:
+        if self._personas.stale:
             self._settle_personas()
-
-    def _place(self) -> None:
-        """Append what is new and comes last; what lies in the past takes its customer's life apart."""
-        if len(self._unplaced) > 1:
-            self._unplaced.sort(key=lambda entry: (entry[1].occurred_at, entry[1].id))
-        customer_of = self._identities.customer_of
-        for strongest, touchpoint in self._unplaced:
-            customer_id = customer_of[strongest]
-            if customer_id in self._loose:
-                self._loose[customer_id].append(touchpoint)
-                continue
-            life = self._lives.get(customer_id)
-            if life is None:
-                origin = self._origin(customer_id)
-                life = self._lives[customer_id] = LifeCycle(customer_id, self._model, origin)
-            elif life.reaches_beyond(touchpoint):
-                self._loosen(customer_id)
-                self._loose[customer_id].append(touchpoint)
-                continue
-            life.append(touchpoint)
-
-    def _fold_loose(self) -> None:
-        for customer_id, touchpoints in self._loose.items():
-            life = LifeCycle(customer_id, self._model, self._origin(customer_id))
-            self._lives[customer_id] = life
-            touchpoints.sort(key=lambda touchpoint: (touchpoint.occurred_at, touchpoint.id))
-            for touchpoint in touchpoints:
-                life.append(touchpoint)
-            for journey in life.journeys:
-                if self._compare(journey):
-                    life.change(journey)
-        self._loose = {}
-        untie(self._was.values())
-        self._was = {}
-
-    def _compare(self, journey: Journey) -> bool:
-        """Take over what was said of a journey's places; whether its row is to be said again in any case."""
-        was = [self._was.get(place.touchpoint.id) for place in journey.places]
-        for place, before in zip(journey.places, was, strict=True):
-            if before is None:
-                continue
-            if before.touchpoint is place.touchpoint:
-                place.verdict = before.verdict
-            elif before.verdict is not None and _day(before.touchpoint) != _day(place.touchpoint):
-                self._outdated.append(before.touchpoint)
-        first = was[0]
-        return first is None or first.journey.changed or first.journey.places != was
 
     def _settle_personas(self) -> None:
         """Journeys of customers of whom another persona is said now are to be sent."""
-        personas = {customer_id: told.persona for customer_id, told in self._told_of().items()}
-        for customer_id, life in self._lives.items():
-            if personas.get(customer_id) != self._personas.get(customer_id):
+        for customer_id in self._personas.settle(self._identities.customer_of):
+            if (life := self._lives.by_customer.get(customer_id)) is not None:
                 for journey in life.journeys:
                     life.change(journey)
-        self._personas = personas
-        self._personas_stale = False
-
-    def _told_of(self) -> dict[str, Told]:
-        """What was said last of each customer outside any touchpoint."""
-        latest: dict[str, Told] = {}
-        for identifier, told in self._persona_by_identifier.items():
-            customer_id = self._identities.customer_of[identifier]
-            latest[customer_id] = max(told, latest.get(customer_id, told))
-        return latest
-
-    def _outdated_rows(self, version: int, full: bool) -> list[JudgedTouchpoint]:
-        """Tombstones of the days on which copies that do not count (any more) say a touchpoint was."""
-        copies = self._outdated
-        if full:
-            copies = [loser for id in self._elements.contested for loser in self._elements.losers(id)]
-        counting = self._elements.touchpoints
-        outdated = {(copy.id, _day(copy)): copy for copy in copies if _day(copy) != _day(counting[copy.id])}
-        self._outdated = []
-        verdicts = {
-            place.touchpoint.id: place.verdict
-            for life in self._lives.values()
-            for journey in life.journeys
-            for place in journey.places
-        }
-        rows: list[JudgedTouchpoint] = []
-        for copy in outdated.values():
-            verdict = verdicts[copy.id]
-            if verdict is not None:
-                rows.append(JudgedTouchpoint(copy, verdict, version, True))
-        return rows
-
-    def _ended_journeys(self, version: int, full: bool) -> list[JourneyRow]:
-        """Tombstones of the touchpoints that begin no journey any more, or not on the day they did."""
-        begins = {
-            journey.places[0].touchpoint.id: journey.places[0].touchpoint
-            for life in self._lives.values()
-            for journey in life.journeys
-        }
-        ended: dict[tuple[str, int], int] = {}  # id and day -> started_at
-        for id in self._former:
-            began_at = self._begun.pop(id, None)
-            if began_at is not None:
-                ended[id, began_at // DAY_MS] = began_at
-        if full:
-            for touchpoint in self._elements.touchpoints.values():
-                for copy in (touchpoint, *self._elements.losers(touchpoint.id)):
-                    ended[copy.id, _day(copy)] = copy.occurred_at
-        self._former = set()
-        for id, touchpoint in begins.items():
-            if ended.pop((id, _day(touchpoint)), None) is not None:
-                self._begun[id] = touchpoint.occurred_at
-        return [tombstone(id, started_at, version) for (id, _), started_at in ended.items()]
-
-
-def _day(touchpoint: Touchpoint) -> int:
-    return touchpoint.occurred_at // DAY_MS

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import lz4.block
 
-from models.fold import Held, Household
+from models.fold import Household
+from models.held import Held
 from models.journey_model import JourneyModel
 from models.trimming import Trimmed
 
@@ -64,7 +65,7 @@ class Roots:
             data = self._resting.pop(root, None)
             if data is None:
                 return None
-            household = Household.decode(_unpacked(data), self._model)
+            household = Household.of(Held.decode(_unpacked(data)), self._model)
             self._woken += household.count + HOUSEHOLD_WEIGHT
         self._awake[root] = household
         return household
@@ -129,7 +130,7 @@ class Roots:
         if weight > self._limit:
             for root in list(self._awake):
                 household = self._awake.pop(root)
-                self._resting[root] = _packed(household.encode())
+                self._resting[root] = _packed(household.held().encode())
                 household.let_go()
                 weight -= household.count + HOUSEHOLD_WEIGHT
                 if weight <= self._limit * 0.9:

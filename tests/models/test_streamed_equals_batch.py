@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from models import household
 from models.fold import Household, Judgement
+from models.held import Held
 from models.journey_model import JourneyModel
 from models.touchpoint import Element, Touchpoint
 from tests import oracle
@@ -42,7 +43,7 @@ def test_any_order_any_repeats_and_any_splits_into_records_give_what_the_oracle_
         held.add(record)
         standing.load(held.judge(watermark, full=random.random() < 0.1, journeys=random.random() < 0.5))
         if random.random() < 0.2:
-            rested = Household.decode(held.encode(), model)
+            rested = Household.of(Held.decode(held.held().encode()), model)
             assert (rested.count, rested.watermark) == (held.count, held.watermark)
             held = rested
     held.add(arriving)
