@@ -30,9 +30,9 @@ from streams import codecs
 from streams.codecs import Elements, Entry, EntryKey, Kept, Link, Message, PastWanted, Rehydrated
 from streams.deadlines import Deadlines
 from streams.entries import EntryIndex, Place
+from streams.guard import Guard
 from streams.roots import Roots
 
-_BEFORE_ALL = -1
 _REST_EVERY = 256  # households that are judged in a row
 _ELEMENTS_AGAIN = 20_000  # said at once under another journey model
 
@@ -91,10 +91,7 @@ class Nodes:
         self._unsaid: dict[str, None] = {}  # roots with something new, in the order of arrival
         self._full: dict[str, None] = {}  # roots of which everything is to be said
         self._changed: dict[str, None] = {}  # roots whose journey rows wait
-        # by topic: below which offset a predecessor may have handled records, or said what they caused
-        self._guarded: dict[str, int] = {}
-        self._full_to: dict[str, int] = {}
-        self._next: dict[str, int] = {}  # topic -> offset of the next record
+        self._guard = Guard()
         # node -> its entries by key, until `recovered`
         self._loaded: dict[str, dict[bytes, tuple[EntryKey, bytes]]] = {}
         self._entries = EntryIndex()
@@ -111,7 +108,6 @@ class Nodes:
         self._judged_under = ""  # fingerprint of the model under which the changelog's households were said
         self._again: list[str] = []  # roots that were said under that one only
         self.generation = 0
-        self.trusting = False
 
     # --- taking over a partition ---
 
@@ -197,17 +193,18 @@ class Nodes:
         """
         if not self._live and self._judged_under not in ("", self._fingerprint):
             self._again = list(self.households)
-        self._guarded = dict(ends)
-        self._full_to = dict(ends) if said_before else {}
-        self._next = dict(begins)
+        self._guard.begin(ends, begins, said_before=said_before, trusting=trusting)
         self._live = True
         self.generation = generation
-        self.trusting = trusting
 
     def trust(self, ends: Mapping[str, int]) -> None:
         """No predecessor is at work any more. `ends`: where the topics end now."""
-        self._full_to = {topic: max(at, self._full_to.get(topic, 0)) for topic, at in ends.items()}
-        self.trusting = True
+        self._guard.trust(ends)
+
+    @property
+    def trusting(self) -> bool:
+        """Whether no predecessor is at work any more."""
+        return self._guard.trusting
 
     # --- records ---
 
@@ -269,7 +266,7 @@ class Nodes:
 
     def next_of(self, topic: str) -> int:
         """The offset of the topic's record that comes next."""
-        return self._next.get(topic, 0)
+        return self._guard.next_of(topic)
 
     # --- saying ---
 
@@ -342,30 +339,19 @@ class Nodes:
 
     def settled(self) -> None:
         """What was received may be committed: what is kept for replays is forgotten, once none is to come."""
-        if self._left and all(self._next.get(topic, 0) >= end for topic, end in self._guarded.items()):
+        if self._left and self._guard.replays_are_over:
             self._left = {}
 
     # --- inside ---
 
     def _handling(self, at: Position) -> "_Handling":
-        self._next[at.topic] = at.offset + 1
-        replay = at.offset < self._guarded.get(at.topic, _BEFORE_ALL)
-        full = not self.trusting or at.offset < self._full_to.get(at.topic, _BEFORE_ALL)
-        return _Handling(self, at, replay, full)
+        self._guard.take(*at)
+        return _Handling(self, at, self._guard.replayed(*at), self._guard.said_before(*at))
 
     @property
     def _alone(self) -> bool:
         """Whether all that a predecessor, or another journey model, may have said was said again by us."""
-        return (
-            self._archived
-            and self.trusting
-            and not self._again
-            and all(
-                self._next.get(topic, 0) >= end
-                for ends in (self._guarded, self._full_to)
-                for topic, end in ends.items()
-            )
-        )
+        return self._archived and not self._again and self._guard.passed
 
     def _schedule(self, household_id: str, household: Household) -> None:
         """When is the household to be looked at again? Never before more comes, if it waits for its past."""

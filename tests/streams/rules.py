@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from models import fold
+from models import leaving
 from models.fold import Household
-from models.leaving import describe
 from models.life_cycle import LifeCycle
 from models.trimming import Trimmed
 from streams import codecs, protocol, putting_back
@@ -126,12 +125,14 @@ def _customer_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def _links_forgotten(patch: pytest.MonkeyPatch) -> None:
+    described = leaving._described
+
     def forgetful(*given: Any) -> Trimmed:
-        gone = describe(*given)
+        gone = described(*given)
         gone.links = {}
         return gone
 
-    patch.setattr(fold, "describe", forgetful)
+    patch.setattr(leaving, "_described", forgetful)
 
 
 def _half_of_the_past_is_enough(patch: pytest.MonkeyPatch) -> None:
