@@ -15,6 +15,11 @@ class Child(msgspec.Struct, frozen=True):
     pid: int
     created_at: float  # seconds since 1970, as the system says it
 
+    @classmethod
+    def of(cls, name: str, pid: int) -> "Child":
+        """A process that is there now. psutil.Error if it is not."""
+        return cls(name, pid, psutil.Process(pid).create_time())
+
     def process(self) -> psutil.Process | None:
         """The process, if it is still there and still the same."""
         try:

@@ -10,10 +10,9 @@ import contextlib
 import logging
 import os
 import shutil
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import httpx
@@ -23,10 +22,12 @@ import psutil
 from desireline import children, progress
 from desireline.asking import locked
 from desireline.current_model import configured_model_text, identifiers_read_by
+from desireline.embedded_settings import LOCAL, check_ports, embedded
 from desireline.errors import NoWarehouse, UpError
-from desireline.ports import free_port, reachable, taken
+from desireline.parts import Part
+from desireline.ports import reachable
 from desireline.running import Child, DataFolder, Running, Urls, write_whole
-from desireline.settings import Settings, as_environment, variable_of
+from desireline.settings import Settings
 from models.journey_model import load_model
 
 if TYPE_CHECKING:
@@ -36,48 +37,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOCAL = "127.0.0.1"
-LOCAL_WRITE_KEY = "local"
-LOCAL_STRIPE_SECRET = "whsec_local"  # noqa: S105  for senders on this machine; `up` listens on loopback with it
-EMBEDDED_REBALANCE_TIMEOUT_S = 3  # the embedded broker ends a join only when this is over
-EMBEDDED_SESSION_TIMEOUT_S = 10
-
 _LOOK_EVERY_S = 0.2
 _MEMORY_EVERY_S = 5.0
 _MODEL_EVERY_S = 2.0
-_BACKOFF_S = (0.2, 0.5, 1, 2, 5, 10, 30)  # before a restart; from the first again after a minute of health
-_HEALTHY_S = 60.0
 _LOG_LIMIT_BYTES = 50_000_000
 _END_PATIENCE_S = 15.0
-
-PORT_OPTIONS = {
-    "dashboards_port": "--port",
-    "collector_port": "--collector-port",
-    "warehouse_port": "--warehouse-port",
-    "broker_port": "--broker-port",
-    "worker_port": "--worker-port",
-}
-
-
-class Part:
-    """One child: how it is started, when it is ready, and what became of it."""
-
-    def __init__(
-        self, name: str, *arguments: str, ready: Callable[[], bool] | None = None, patience_s: float = 60
-    ) -> None:
-        self.name = name
-        self.arguments = arguments
-        self.ready = ready or (lambda: True)
-        self.patience_s = patience_s
-        self.process: subprocess.Popen[bytes] | None = None
-        self.child: Child | None = None
-        self.started_at = 0.0
-        self.failures = 0
-        self.restart_at: float | None = None
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
 
 
 class Supervisor:
@@ -130,8 +94,7 @@ class Supervisor:
 
     def restart(self, name: str) -> None:
         """Kill one part as if it had failed; it is started again by itself. For drills and tests."""
-        child = self._parts[name].child
-        if child and (process := child.process()):
+        if process := self._parts[name].process:
             process.kill()
 
     # starting
@@ -140,8 +103,8 @@ class Supervisor:
         begun = time.monotonic()
         try:
             self._hold_folder()
-            self.settings = self._embedded_settings()
-            self._check_ports()
+            self.settings = embedded(self._given, str(self.folder.path), self.say)
+            check_ports(self.settings)
             self._forget_progress()
             self._write_running()
             self._define_parts()
@@ -197,62 +160,18 @@ class Supervisor:
                     place.unlink()
             self.folder.create()
 
-    def _embedded_settings(self) -> Settings:
-        given = self._given
-        beyond = given.host not in (LOCAL, "localhost", "::1")
-        if beyond and not given.write_keys:
-            raise UpError(
-                f"listening on {given.host} lets others send, and no write key is set",
-                remedy="Set DESIRELINE_WRITE_KEYS=KEY=NAME.",
-            )
-        ports = {name: getattr(given, name) or free_port() for name in PORT_OPTIONS}
-        default = Settings()
-        for name in ("bootstrap_servers", "warehouse_url"):
-            if getattr(given, name) != getattr(default, name):
-                self.say(f"{variable_of(name)} is for the roles one by one; `up` runs its own")
-        place = f"{LOCAL}:{ports['warehouse_port']}/desireline"
-        password = f":{given.warehouse_password}" if given.warehouse_password else ""
-        return msgspec.structs.replace(
-            given,
-            **ports,
-            data_dir=str(self.folder.path),
-            bootstrap_servers=f"{LOCAL}:{ports['broker_port']}",
-            warehouse_url=f"http://default{password}@{place}",
-            warehouse_reader_url=f"http://reader{password}@{place}",
-            replication_factor=1,
-            write_keys=given.write_keys or {LOCAL_WRITE_KEY: LOCAL_WRITE_KEY},
-            identity_editors=given.identity_editors or ("" if given.write_keys else LOCAL_WRITE_KEY),
-            cohort_editors=given.cohort_editors or ("" if given.write_keys else LOCAL_WRITE_KEY),
-            stripe_secret=given.stripe_secret or ("" if beyond else LOCAL_STRIPE_SECRET),
-            broker_rebalance_timeout_s=EMBEDDED_REBALANCE_TIMEOUT_S
-            if given.broker_rebalance_timeout_s == default.broker_rebalance_timeout_s
-            else given.broker_rebalance_timeout_s,
-            session_timeout_s=EMBEDDED_SESSION_TIMEOUT_S
-            if given.session_timeout_s == default.session_timeout_s
-            else given.session_timeout_s,
-        )
-
-    def _check_ports(self) -> None:
-        for name, option in PORT_OPTIONS.items():
-            port = getattr(self.settings, name)
-            host = self.settings.host if name in ("dashboards_port", "collector_port") else LOCAL
-            if taken(port, host):
-                raise UpError(
-                    f"port {port} of {host} is taken by another program ({name.removesuffix('_port')})",
-                    remedy=f"Choose another with {option}.",
-                )
-
     def _define_parts(self) -> None:
-        ready = self.settings
-        for part in (
-            Part("broker", "broker", ready=lambda: reachable(ready.broker_port)),
-            Part("warehouse", "warehouse", "serve", ready=self._answers(ready.warehouse_port, "/ping")),
-            Part("dashboards", "dashboards", ready=self._answers(ready.dashboards_port, "/healthz")),
-            Part("collector", "collector", ready=self._answers(ready.collector_port, "/healthz")),
-            Part("worker", "worker", ready=self._answers(ready.worker_port, "/readyz")),
-            Part("republisher", "republish"),
+        settings = self.settings
+        for name, arguments, ready in (
+            ("broker", ("broker",), lambda: reachable(settings.broker_port)),
+            ("warehouse", ("warehouse", "serve"), self._answers(settings.warehouse_port, "/ping")),
+            ("dashboards", ("dashboards",), self._answers(settings.dashboards_port, "/healthz")),
+            ("collector", ("collector",), self._answers(settings.collector_port, "/healthz")),
+            ("worker", ("worker",), self._answers(settings.worker_port, "/readyz")),
+            ("republisher", ("republish",), lambda: True),
         ):
-            self._parts[part.name] = part
+            log_file = self.folder.logs / f"{name}.log"
+            self._parts[name] = Part(name, *arguments, log_file=log_file, ready=ready)
 
     def _answers(self, port: int, path: str) -> Callable[[], bool]:
         def ready() -> bool:
@@ -308,63 +227,27 @@ class Supervisor:
     # children
 
     def _spawn(self, name: str) -> None:
-        part = self._parts[name]
-        path = self.folder.logs / f"{name}.log"
-        with path.open("ab") as output:
-            part.process = subprocess.Popen(  # noqa: S603  our own command line
-                children.command(*part.arguments),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**children.environment(), **as_environment(self.settings)},
-                start_new_session=True,  # Ctrl-C reaches us alone, and we end them in order
-            )
-        part.child = Child(name, part.process.pid, _created_at(part.process.pid))
-        part.started_at = time.monotonic()
-        part.restart_at = None
+        self._parts[name].spawn(self.settings)
         self._write_running()
 
     def _await(self, name: str) -> None:
-        part = self._parts[name]
-        deadline = part.started_at + part.patience_s
-        while not part.ready():
-            if self._stopping.is_set():
-                return
-            if not part.alive:
-                raise UpError(
-                    f"the {name} ended while starting{self._last_words(name)}", remedy=self._see_log(name)
-                )
-            if time.monotonic() > deadline:
-                raise UpError(
-                    f"the {name} is not ready after {part.patience_s:.0f} s", remedy=self._see_log(name)
-                )
-            time.sleep(0.05)
-        log.info("%s is ready after %.1f s", name, time.monotonic() - part.started_at)
+        self._parts[name].await_ready(self._stopping)
 
     def _end(self, *names: str, patience_s: float = _END_PATIENCE_S) -> None:
         parts = [self._parts[name] for name in names if name in self._parts]
-        there = [process for part in parts if part.child and (process := part.child.process())]
+        there = [process for part in parts if (process := part.process)]
         children.end(there, patience_s=patience_s)
         for part in parts:
-            if part.process is not None:
-                part.process.wait()
-            part.child, part.restart_at = None, None
+            part.ended()
         if parts and hasattr(self, "running"):
             self._write_running()
-
-    def _see_log(self, name: str) -> str:
-        return f'"{self.folder.logs / name}.log" says more.'
-
-    def _last_words(self, name: str) -> str:
-        lines = (self.folder.logs / f"{name}.log").read_text(errors="replace").strip().splitlines()
-        return f": {lines[-1].strip().rstrip('.')[:300]}" if lines else ""
 
     def _write_running(self) -> None:
         settings = self.settings
         shown = settings.host if settings.host not in ("0.0.0.0", "::") else LOCAL  # noqa: S104  only compared
         self.running = Running(
             data_dir=str(self.folder.path),
-            supervisor=Child("up", os.getpid(), _created_at(os.getpid())),
+            supervisor=Child.of("up", os.getpid()),
             urls=Urls(
                 pages=f"http://{shown}:{settings.dashboards_port}",
                 collector=f"http://{shown}:{settings.collector_port}",
@@ -451,17 +334,9 @@ class Supervisor:
             self._spawn(name)
 
     def _plan_restart(self, part: Part) -> None:
-        lived = time.monotonic() - part.started_at
-        part.failures = 1 if lived > _HEALTHY_S else part.failures + 1
-        wait = _BACKOFF_S[min(part.failures, len(_BACKOFF_S)) - 1]
-        part.restart_at = time.monotonic() + wait
-        code = part.process.returncode if part.process else None
-        if self._stopping.is_set():
-            return
-        how = f"was killed by signal {-code}" if code and code < 0 else f"ended with code {code}"
-        self.say(
-            f"the {part.name} {how}{'' if code and code < 0 else self._last_words(part.name)}; started again"
-        )
+        how = part.plan_restart()
+        if not self._stopping.is_set():
+            self.say(f"the {part.name} {how}; started again")
 
     def _renew_broker(self) -> None:
         """A new broker in the place of the old one, and what it lacks put back."""
@@ -470,7 +345,8 @@ class Supervisor:
         self._end("broker", patience_s=1)
         self._forget_progress()
         try:
-            with self._paused("collector"):
+            # the broker makes a topic that someone publishes to, with too few partitions
+            with self._parts["collector"].paused():
                 self._spawn("broker")
                 self._await("broker")
                 self._create_topics()
@@ -481,22 +357,8 @@ class Supervisor:
         self._spawn("worker")
         self._spawn("republisher")
 
-    @contextlib.contextmanager
-    def _paused(self, name: str) -> Iterator[None]:
-        """Hold a part still. The broker makes a topic that someone publishes to, with too few partitions."""
-        child = self._parts[name].child
-        process = child.process() if child else None
-        if process:
-            process.suspend()
-        try:
-            yield
-        finally:
-            if process and process.is_running():
-                process.resume()
-
     def _look_at_broker_memory(self, *, renew: bool) -> None:
-        child = self._parts["broker"].child
-        process = child.process() if child else None
+        process = self._parts["broker"].process
         if process is None:
             return
         used = process.memory_info().rss
@@ -523,8 +385,3 @@ class Supervisor:
             if path.stat().st_size > _LOG_LIMIT_BYTES:
                 shutil.copyfile(path, path.with_suffix(".log.1"))
                 os.truncate(path, 0)  # children append, so they go on at the new end
-
-
-def _created_at(pid: int) -> float:
-    created: float = psutil.Process(pid).create_time()
-    return created
