@@ -20,7 +20,7 @@ from faust.types import TP, AppT, EventT
 
 from models.errors import DesirelineError
 from models.verdict import Facts
-from streams import codecs, metrics
+from streams import channel_records, codecs, metrics
 from streams.changelog import Households
 from streams.codecs import Entry, Message, PastWanted
 from streams.config import WorkerConfig
@@ -104,19 +104,19 @@ class Stitcher:
             effects = nodes.receive_messages(codecs.decode_messages(value), at)
             metrics.MESSAGES.inc()
         else:
-            decoded = codecs.decode(value)
+            decoded = channel_records.decode(value)
             headers = _names(message.headers)
             effects = nodes.receive(
                 decoded.records,
                 at,
-                moves_watermark=codecs.FILE_HEADER not in headers,
-                again=codecs.AGAIN_HEADER in headers,
+                moves_watermark=channel_records.FILE_HEADER not in headers,
+                again=channel_records.AGAIN_HEADER in headers,
                 now=self._now() if self._config.live else None,
             )
             metrics.STITCHED.labels(message.topic).inc(len(decoded.records))
             for unreadable in decoded.rejected:
                 metrics.REJECTED.labels(unreadable.reason).inc()
-                rejection = codecs.encode_rejection(
+                rejection = channel_records.encode_rejection(
                     unreadable, message.topic, message.partition, message.offset, self._now()
                 )
                 self._rejected.append((message.partition, rejection))

@@ -12,7 +12,7 @@ from ingest.mapped import Delivery, Mapped
 from ingest.sources import canonical
 from models.journey_model import default_model, load_model, template
 from models.touchpoint import Clock, Identification, Touchpoint
-from streams import codecs
+from streams import channel_records
 from tests.ingest.fixtures import fixture
 
 AT = 1_709_640_000_000
@@ -186,7 +186,7 @@ def test_whatever_comes_each_record_is_taken_or_rejected(records: list[Any], fro
     mapped = canonical.map_records(body, delivery, from_file=from_file)
     assert len(mapped.records) + len(mapped.rejected) == len(records)
     assert not [found for found in mapped.rejected if found.reason == "mapping_error"]
-    read = codecs.decode(msgspec.json.encode(mapped.records))
+    read = channel_records.decode(msgspec.json.encode(mapped.records))
     assert not read.rejected
     assert read.records == mapped.records
     msgspec.msgpack.encode(mapped.records)

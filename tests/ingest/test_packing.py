@@ -19,7 +19,7 @@ from ingest.rejection import NotTaken, Rejection, rejection
 from models.identifier import Identifier, IdentifierOrder
 from models.routing import partition_of, routing_key, topic_of
 from models.touchpoint import Clock, Record, Touchpoint
-from streams import codecs, topics
+from streams import channel_records, topics
 
 ORDER = IdentifierOrder()
 
@@ -54,7 +54,7 @@ def test_every_record_goes_to_its_topic_and_partition_once_and_in_order(
 ) -> None:
     sent = [touchpoint(number, user, channel) for number, (user, channel) in enumerate(said)]
     made = packed(*sent, partitions=partitions)
-    read = [(one, record) for one in made for record in codecs.decode(one.value).records]
+    read = [(one, record) for one in made for record in channel_records.decode(one.value).records]
     assert sorted(record.id for _, record in read) == sorted(one.id for one in sent)  # type: ignore[union-attr]
     for one, record in read:
         assert isinstance(record, Touchpoint)
@@ -101,7 +101,7 @@ def test_a_clock_goes_to_every_partition_and_last() -> None:
     clocks = made[2:]
     assert [one.partition for one in clocks] == [0, 1, 2]
     assert not any(one.from_file for one in clocks)  # else it would move nothing
-    assert codecs.decode(clocks[0].value).records == [Clock(at=5, source="shop")]
+    assert channel_records.decode(clocks[0].value).records == [Clock(at=5, source="shop")]
 
 
 def test_rows_of_a_file_are_marked_and_do_not_travel_with_others() -> None:
@@ -124,5 +124,5 @@ def test_what_kafka_does_not_take_is_rejected_and_keeps_its_names() -> None:
 
 @pytest.mark.parametrize("name", ["FILE_HEADER"])
 def test_the_worker_knows_the_same_header(name: str) -> None:
-    assert getattr(codecs, name) == FILE_HEADER
+    assert getattr(channel_records, name) == FILE_HEADER
     assert topics.REJECTED == REJECTED

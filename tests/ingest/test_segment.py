@@ -14,7 +14,7 @@ from ingest.rejection import REASONS, NotTaken
 from ingest.sources import segment
 from models.journey_model import default_model, load_model, template
 from models.touchpoint import Identification, Record, Touchpoint
-from streams import codecs
+from streams import channel_records
 from tests.ingest.fixtures import fixture
 
 MODEL = default_model()
@@ -436,7 +436,7 @@ def test_whatever_json_comes_each_call_is_taken_or_rejected_and_the_workers_can_
     assert len(mapped.records) + len(mapped.rejected) == len(calls)
     assert all(rejection.reason in REASONS for rejection in mapped.rejected)
     assert not [rejection for rejection in mapped.rejected if rejection.reason == "mapping_error"]
-    read = codecs.decode(msgspec.json.encode(mapped.records))
+    read = channel_records.decode(msgspec.json.encode(mapped.records))
     assert not read.rejected
     assert read.records == mapped.records
     msgspec.msgpack.encode(mapped.records)

@@ -13,7 +13,7 @@ from ingest.mapped import Delivery, Mapped
 from ingest.sources import stripe
 from models.journey_model import default_model
 from models.touchpoint import Identification, Touchpoint
-from streams import codecs
+from streams import channel_records
 from tests.ingest.fixtures import FOLDER, fixture
 
 SECONDS = 1_709_631_000
@@ -269,5 +269,5 @@ def test_whatever_comes_is_taken_or_rejected(kind: str, subject: Any, previous: 
     mapped = map_event(msgspec.json.encode(said))
     assert mapped.accepted + len(mapped.rejected) == 1
     assert not [one for one in mapped.rejected if one.reason == "mapping_error"]
-    assert codecs.decode(msgspec.json.encode(mapped.records)).records == mapped.records
+    assert channel_records.decode(msgspec.json.encode(mapped.records)).records == mapped.records
     msgspec.msgpack.encode(mapped.records)

@@ -19,7 +19,7 @@ from models.routing import partition_of, routing_key
 from models.touchpoint import Clock, Correction, Element, Identification, Record, Touchpoint, encoding
 from models.trimming import element_mark, pack, unpack
 from models.verdict import Facts
-from streams import codecs, putting_back
+from streams import channel_records, codecs, putting_back
 from streams.codecs import PastWanted
 from streams.protocol import Nodes, Position
 
@@ -175,7 +175,7 @@ class Worker:
             effects = self.nodes.receive_messages(codecs.decode_messages(record), at)
         else:
             value, again = record
-            effects = self.nodes.receive(codecs.decode(value).records, at, again=again)
+            effects = self.nodes.receive(channel_records.decode(value).records, at, again=again)
         self.pending += [("entry", entry) for entry in effects.entries]
         for partition, messages in effects.messages.items():
             self.pending += [("message", (partition, value)) for value in codecs.encode_messages(messages)]
@@ -491,7 +491,7 @@ def _again(
     if rng.random() < 0.4:
         again = [(partition, topic, (value, True)) for partition, topic, (value, _) in lost]
     else:
-        records = (record for _, _, (value, _) in lost for record in codecs.decode(value).records)
+        records = (record for _, _, (value, _) in lost for record in channel_records.decode(value).records)
         elements = [record for record in records if not isinstance(record, Clock)]
         order, partitions = cluster.model.identifier_order, cluster.partitions
         chance = rng.random()
