@@ -25,11 +25,11 @@ from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
 from warehouse.current_model import model_of
+from warehouse.durations import duration_ms
 from warehouse.removal_effect import CONVERSION, LOST, START, Chain
 from warehouse.scope import Among, Scope
 from warehouse.shapley import ORDERS, shapley
 from warehouse.statistics import wilson
-from warehouse.steps import duration_ms
 from warehouse.touch_paths import End, To, TouchPaths
 
 Rule = Literal["first", "last", "linear", "position", "time_decay", "markov", "shapley"]

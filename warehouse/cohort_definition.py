@@ -33,7 +33,7 @@ from msgspec import Meta
 
 from warehouse.answer import QuestionError, check_range
 from warehouse.doings import doing
-from warehouse.steps import Step
+from warehouse.step import Step
 
 MOST_CUSTOMERS = 10_000
 _DEEPEST = 20

@@ -12,7 +12,8 @@ from warehouse.binds import Binds
 from warehouse.buckets import Unit, number
 from warehouse.filters import only_what_journeys_hold, takes
 from warehouse.scope import Scope, where
-from warehouse.steps import Step, StepLike, parse
+from warehouse.step import Step
+from warehouse.steps import StepLike, parse
 
 _ARRAYS = {"type": "types", "channel": "channels", "phase": "phases"}
 

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from warehouse.answer import QuestionError
-from warehouse.steps import Step, StepLike, check_keys, parse
+from warehouse.step import Step
+from warehouse.steps import StepLike, check_keys, parse
 
 _SPAN = re.compile(r"(?P<step>.*):(?P<from>\d+)-(?P<to>\d+)", re.DOTALL)
 _EXAMPLE = "Write e.g. chat_started:1-2, or chat_started for the whole funnel."

@@ -17,7 +17,7 @@ from sqlalchemy.types import Numeric
 from warehouse import views
 from warehouse.answer import QuestionError
 from warehouse.binds import Binds
-from warehouse.steps import Alternative, Condition, Step
+from warehouse.step import Alternative, Condition, Step
 
 _OPPOSITES = {"is not": "is", "does not contain": "contains", "not set": "set"}
 _ORDERED = ("<", ">", "<=", ">=", "between")

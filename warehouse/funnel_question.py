@@ -9,12 +9,14 @@ from sqlalchemy import Engine, text
 
 from warehouse.answer import QuestionError, ask, utc
 from warehouse.binds import Binds
+from warehouse.durations import duration_ms
 from warehouse.exclusions import Exclusion, exclusion
 from warehouse.filters import overlap
 from warehouse.keys import Per, Wanted, of_units
 from warehouse.limited_tries import Limit
 from warehouse.scope import Scope
-from warehouse.steps import Step, StepLike, check_field, check_names, duration_ms, parse
+from warehouse.step import Step, check_field
+from warehouse.steps import StepLike, check_names, parse
 from warehouse.tries import STEP_BITS, STEPS_TAKEN, Tries, not_reached
 from warehouse.walked_tries import Rule, Rules, walk
 

@@ -13,7 +13,7 @@ import msgspec
 from warehouse.binds import Binds
 from warehouse.filters import field_text, only_what_journeys_hold, takes
 from warehouse.scope import Scope, where
-from warehouse.steps import Step
+from warehouse.step import Step
 from warehouse.tries import STEP_BITS, Units, at_of, steps_of
 
 Per = Literal["customer", "journey", "transaction", "account"]

@@ -22,10 +22,11 @@ from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
 from warehouse.current_model import model_of
+from warehouse.durations import duration_ms
 from warehouse.filters import only_what_journeys_hold
 from warehouse.scope import Among, Scope, where
 from warehouse.statistics import wilson
-from warehouse.steps import check_names, duration_ms, parse
+from warehouse.steps import check_names, parse
 from warehouse.walks import ARRIVED, ENDED, MOST_NODES, Walks, epoch_ms, node_of
 
 OTHER = "other"

@@ -15,7 +15,8 @@ from warehouse.doings import doing, done_in_journey
 from warehouse.filters import only_what_journeys_hold, takes
 from warehouse.scope import Among, Scope, where
 from warehouse.statistics import wilson
-from warehouse.steps import Step, check_names
+from warehouse.step import Step
+from warehouse.steps import check_names
 
 CONVERSION = "conversion"
 MOST_PERIODS = 400

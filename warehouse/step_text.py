@@ -25,7 +25,8 @@ from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from warehouse.answer import QuestionError
-from warehouse.steps import SYMBOLS, Alternative, Condition, Step, condition, duration_ms, named
+from warehouse.durations import duration, duration_ms
+from warehouse.step import SYMBOLS, Alternative, Condition, Step, check_limits, condition
 
 ANYTHING = "*"
 _LIMITS = re.compile(r"(?:\s+(?:within|after)\s+[^\s\[\]\"]+)*\s*\Z")
@@ -37,7 +38,6 @@ _CONDITION = re.compile(
 )
 _SEVERAL = re.compile(rf"((?:{_QUOTED}|[^|])*?)\|")
 _PLAIN = re.compile(r"[^\[\]()|?,\"*\s][^\[\]()|?,\"*]*")
-_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 
 
 def read(text: str) -> Step:
@@ -54,7 +54,8 @@ def read(text: str) -> Step:
         within_ms=duration_ms(limits["within"]) if "within" in limits else None,
         after_ms=duration_ms(limits["after"]) if "after" in limits else None,
     )
-    return named(step, text.strip())
+    check_limits(step)
+    return step
 
 
 def written(step: Step) -> str:
@@ -69,12 +70,6 @@ def written(step: Step) -> str:
         if limit is not None:
             text += f" {name} {duration(limit)}"
     return text
-
-
-def duration(ms: int) -> str:
-    """`2h` for 7,200,000."""
-    unit, length = next((unit, length) for unit, length in _UNITS if ms % length == 0)
-    return f"{ms // length}{unit}"
 
 
 class _Reader:

@@ -1,4 +1,4 @@
-"""Which touchpoints take a step of a funnel: steps, read from JSON or from their short spelling.
+"""Steps of funnels as people write them, in JSON or in their short spelling.
 
 As JSON: `{"types": ["add_to_cart"], "phase": "Purchase", "where": [{"field": "amount", "op": ">", "value": 100}],
 "optional": true, "first_ever": true, "within": "2h", "after": "1m"}`, of which nothing is required: `{}` is any
@@ -6,9 +6,7 @@ touchpoint. Instead of types, phase and where there may be `"alternatives": [{"t
 short spelling is in `warehouse.step_text`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -17,84 +15,23 @@ from sqlalchemy import Engine, select
 from models.vocabulary import TYPES
 from warehouse import views
 from warehouse.answer import QuestionError, ask
+from warehouse.durations import duration_ms
+from warehouse.step import Alternative, Condition, Step, check_limits, condition, nearest
+from warehouse.step_text import read, written
 
-SYMBOLS = {
-    # as JSON has it: as it is written in brackets
-    "is": "=",
-    "is not": "!=",
-    "contains": "~",
-    "does not contain": "!~",
-    "regex": "=~",
-    ">": ">",
-    "<": "<",
-    ">=": ">=",
-    "<=": "<=",
-    "between": "=",
-    "set": "=",
-    "not set": "!=",
-}
-_OPS = {symbol: op for op, symbol in SYMBOLS.items() if op not in ("between", "set", "not set")}
-_DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|min|h|d|w)")
-_UNIT_MS = {
-    "ms": 1,
-    "s": 1_000,
-    "m": 60_000,
-    "min": 60_000,
-    "h": 3_600_000,
-    "d": 86_400_000,
-    "w": 7 * 86_400_000,
-}
 _WHAT = ("types", "phase", "where")
 _LIMITS = ("optional", "first_ever", "within", "after")
 _KEYS = (*_WHAT, "alternatives", *_LIMITS, "name")
 
+_EXAMPLE = 'Write e.g. add_to_cart[channel=web], @Purchase, or {"types": ["add_to_cart"]}.'
+
 StepLike = str | Mapping[str, Any]
-
-
-class Condition(msgspec.Struct, frozen=True):
-    """A field of the touchpoint (a column, or `properties.NAME`), an operator of `SYMBOLS`, and values as text: one
-    for `is` and `is not` as well as several, two for `between`, none for `set` and `not set`.
-    """
-
-    field: str
-    op: str
-    values: tuple[str, ...] = ()
-
-
-class Alternative(msgspec.Struct, frozen=True):
-    """Touchpoints of one of these types, or in this phase (None: any), for which all conditions hold."""
-
-    types: tuple[str, ...] | None = None
-    phase: str | None = None
-    where: tuple[Condition, ...] = ()
-
-
-class Step(msgspec.Struct, frozen=True):
-    """A step is taken by a touchpoint that is one of the alternatives.
-
-    `optional`: a try may go on without it. `first_ever`: only by the customer's first touchpoint ever that is
-    one of them. `within_ms`, `after_ms`: at most, at least so long after the step that was taken before.
-    """
-
-    name: str
-    alternatives: tuple[Alternative, ...]
-    optional: bool = False
-    first_ever: bool = False
-    within_ms: int | None = None
-    after_ms: int | None = None
-
-    @property
-    def limited(self) -> bool:
-        """Whether it matters how long ago the step before was, or whether there was one."""
-        return self.optional or self.within_ms is not None or self.after_ms is not None
 
 
 def parse(step: StepLike) -> Step:
     """A step as JSON or in its short spelling. QuestionError says what of it cannot be read."""
     if isinstance(step, str):
         if not step.lstrip().startswith("{"):
-            from warehouse.step_text import read
-
             return read(step)
         try:
             step = msgspec.json.decode(step)
@@ -121,52 +58,8 @@ def parse(step: StepLike) -> Step:
         within_ms=_limit(step, "within"),
         after_ms=_limit(step, "after"),
     )
-    return named(made, step.get("name"))
-
-
-def named(step: Step, name: str | None = None) -> Step:
-    """The step with a name, its short spelling if none is given. QuestionError if its limits contradict."""
-    if step.within_ms is not None and step.after_ms is not None and step.within_ms < step.after_ms:
-        raise QuestionError(
-            "a step cannot come at most so long and at least longer after the step before",
-            remedy='Let "after" be no longer than "within".',
-        )
-    if not name:
-        from warehouse.step_text import written
-
-        name = written(step)
-    return msgspec.structs.replace(step, name=str(name))
-
-
-def condition(field: str, op: str, values: Sequence[Any]) -> Condition:
-    """A checked condition. QuestionError for an unknown field or operator, or a wrong number of values."""
-    check_field(field)
-    op = _OPS.get(op, op)
-    if op not in SYMBOLS:
-        raise QuestionError(f'"{op}" is no operator', remedy=nearest(op, list(SYMBOLS)))
-    number = {"between": 2, "set": 0, "not set": 0}.get(op)
-    if op in ("is", "is not"):
-        number = max(1, len(values))
-    if len(values) != (1 if number is None else number):
-        needs = "no value" if number == 0 else "two values" if number == 2 else "one value"
-        raise QuestionError(
-            f'"{field}" {op} takes {needs}, not {len(values)}', remedy='Write e.g. "value": [10, 20].'
-        )
-    for value in values:
-        if not isinstance(value, str | int | float | bool):
-            raise QuestionError(
-                f"{msgspec.json.encode(value).decode()} is nothing a field can be compared with",
-                remedy='Write a text or a number; "not set" asks for what is missing.',
-            )
-    return Condition(field, op, tuple(map(_text, values)))
-
-
-def check_field(name: str) -> str:
-    """The name of a field that touchpoints have. QuestionError suggests the nearest."""
-    if name in views.touchpoints.c or (name.startswith("properties.") and len(name) > 11):
-        return name
-    known = [column.name for column in views.touchpoints.c]
-    raise QuestionError(f'field "{name}" is not known', remedy=nearest(name, known))
+    check_limits(made)
+    return msgspec.structs.replace(made, name=str(step.get("name") or written(made)))
 
 
 def check_names(connection: Engine, steps: Sequence[Step]) -> None:
@@ -192,31 +85,11 @@ def check_names(connection: Engine, steps: Sequence[Step]) -> None:
                 raise QuestionError(f'phase "{name}" is not known', remedy=nearest(name, sorted(known)))
 
 
-def duration_ms(text: str) -> int:
-    """Milliseconds of `30m`, `7d`, `90s`, `1.5h`. QuestionError if it is no duration, or none at all."""
-    found = _DURATION.fullmatch(str(text).strip())
-    if not found or float(found["count"]) <= 0:
-        raise QuestionError(f'"{text}" is no duration', remedy="Write e.g. 90s, 30m, 24h, 7d.")
-    return round(float(found["count"]) * _UNIT_MS[found["unit"]])
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """What to do about an unknown name."""
-    near = get_close_matches(name, known, n=3)
-    if near:
-        return f"Did you mean {' or '.join(repr(n) for n in near)}?".replace("'", '"')
-    more = " …" if len(known) > 12 else "."
-    return f"Known are {', '.join(list(known)[:12])}{more}"
-
-
 def check_keys(given: Mapping[str, Any], known: Sequence[str], what: str) -> None:
     """QuestionError if JSON has a key that is not known there."""
     for key in given:
         if key not in known:
             raise QuestionError(f'{what} has no "{key}"', remedy=nearest(str(key), known))
-
-
-_EXAMPLE = 'Write e.g. add_to_cart[channel=web], @Purchase, or {"types": ["add_to_cart"]}.'
 
 
 def _alternative(said: Any) -> Alternative:
@@ -244,10 +117,6 @@ def _said_condition(said: Any) -> Condition:
     value = said.get("value")
     values = value if isinstance(value, list | tuple) else [] if value is None else [value]
     return condition(str(said["field"]), str(said.get("op", "is")), values)
-
-
-def _text(value: str | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _list(said: Any, name: str) -> Sequence[Any]:

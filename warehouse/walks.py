@@ -19,7 +19,7 @@ from warehouse.binds import Binds
 from warehouse.filters import takes
 from warehouse.page_paths import expression
 from warehouse.scope import Scope, where
-from warehouse.steps import Step
+from warehouse.step import Step
 
 MOST_NODES = 200
 ENDED, ARRIVED = 0, 255

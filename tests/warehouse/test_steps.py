@@ -16,8 +16,9 @@ from tests.warehouse.stories import empty, load, story
 from warehouse.answer import QuestionError, ask
 from warehouse.binds import Binds
 from warehouse.filters import takes
+from warehouse.step import SYMBOLS, Alternative, Condition, Step
 from warehouse.step_text import read, written
-from warehouse.steps import SYMBOLS, Alternative, Condition, Step, parse
+from warehouse.steps import parse
 
 SPELT = {
     # in short                              as JSON
