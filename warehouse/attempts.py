@@ -7,13 +7,14 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, answer, ask
 from warehouse.binds import Binds
 from warehouse.breakdown import Breakdown, comma, grouped
 from warehouse.counting import Counted, joined, totals, trends
 from warehouse.rates import rate_of
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import Scope, where
 from warehouse.trend import Every
 
 BY = ("kind", "phase", "channel", "type", "queue", "campaign", "persona")
@@ -53,7 +54,7 @@ def attempts(
     Parts: `trend`, a row per hour, day or week: at, complete, completed, abandoned, recovered, abandonment_rate,
     lo, hi; `trends`, the same of each of the first rows of the answer. QuestionError for an unknown field.
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     breakdown = Breakdown.of(by, BY)
     counted = _ENDED.ask(connection, breakdown, every, scope)
     binds = Binds()

@@ -21,13 +21,13 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
 from warehouse.current_model import model_of
 from warehouse.durations import duration_ms
 from warehouse.removal_effect import CONVERSION, LOST, START, Chain
-from warehouse.scope import Among, Scope
 from warehouse.shapley import ORDERS, shapley
 from warehouse.statistics import wilson
 from warehouse.touch_paths import End, To, TouchPaths
@@ -76,7 +76,7 @@ def attribution(
         to=by,
         within_ms=_duration(within),
         half_life_ms=_duration(half_life),
-        scope=Scope.of(connection, among),
+        scope=scope_of(connection, among),
         refunding=sorted(model_of(connection).refunding_types),
         up_to=up_to or _START,
     )

@@ -20,11 +20,12 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, utc
 from warehouse.binds import Binds
 from warehouse.current_model import model_of
-from warehouse.scope import NOT, Among, Scope, where
+from warehouse.scope import NOT, Scope, where
 from warehouse.statistics import wilson
 
 By = Literal["day", "week", "campaign", "channel", "persona"]
@@ -70,7 +71,7 @@ def conversion(
         raise QuestionError(
             f'conversion by "{by}" is not known', remedy=f"It is by one of {', '.join(get_args(By))}."
         )
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     phases = model_of(connection).phases
     binds = Binds()
     stored = _whole_days(scope) and by in ("day", "week", "campaign") and not visits

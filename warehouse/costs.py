@@ -9,13 +9,14 @@ from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
 from models.yaml_reader import parse_duration
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
 from warehouse.breakdown import Breakdown
 from warehouse.current_model import model_of
 from warehouse.exposures import BLOCKS, LIKE, Exposures, Hitting
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import Scope, where
 from warehouse.stratified import Difference, risk_difference
 
 BY = ("kind", "phase", "channel", "type")
@@ -57,7 +58,7 @@ def costs(
     Part `value`: of a conversion, its currency, and how many conversions say so. QuestionError for an unknown
     field, or a time that is none.
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     by = tuple(field for field in by if of != "drop-offs" or field != "kind")
     breakdown, alike = Breakdown.of(by, BY), Breakdown.of(like, LIKE)
     within_ms = parse_duration(within)

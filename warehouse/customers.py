@@ -8,6 +8,7 @@ from typing_extensions import Doc, Unpack
 from models.identifier import KINDS
 from models.journey_model import JourneyModel
 from warehouse import customer_levels, customer_links
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, utc, watermark
 from warehouse.asker import at_once
@@ -15,7 +16,7 @@ from warehouse.binds import Binds
 from warehouse.current_model import model_of
 from warehouse.customer_rows import Row, identities, owners, rows, touchpoints_and_journeys
 from warehouse.identities import spellings, unknown
-from warehouse.scope import NOT, Among, Scope
+from warehouse.scope import NOT, Scope
 
 _HIDDEN = (
     "outcome", "phase_move", "delights", "amount", "drop_off_at", "queue", "currency", "journey_id",
@@ -44,7 +45,7 @@ def customer(
     `identifiers`, each with what joined it, `links`, `corrections` by people, `conflicts` (refused links).
     QuestionError if nobody goes by the identifier (with the nearest), or more than one customer (with all).
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     up_to, model = at_once(lambda: watermark(connection), lambda: model_of(connection))
     owner, household = _owner(connection, identifier, model)
     (story, journeys, said), known = at_once(

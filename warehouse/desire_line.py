@@ -18,11 +18,12 @@ from typing_extensions import Doc, Unpack
 
 from models.paved_path import PavedStep
 from warehouse.alignment import aligned
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask
 from warehouse.binds import Binds
 from warehouse.current_model import model_of
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import where
 from warehouse.shift import shift
 from warehouse.statistics import rate_difference, wilson
 
@@ -53,7 +54,7 @@ def desire_line(
     journeys, walked_whole (without any difference), and the mean distance. The period is of the journey's beginning.
     QuestionError if the journey model has no paved path.
     """
-    scope, binds = Scope.of(connection, among), Binds()
+    scope, binds = scope_of(connection, among), Binds()
     if least < 1 or most < 1:
         raise QuestionError(
             "no number of detours is below 1", remedy="Leave least and most out, or let them be 1 or more."

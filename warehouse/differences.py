@@ -9,6 +9,7 @@ from typing_extensions import Doc, Unpack
 
 from models.journey_model import JourneyModel
 from models.yaml_reader import parse_duration
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
@@ -16,7 +17,7 @@ from warehouse.breakdown import Breakdown
 from warehouse.current_model import model_of
 from warehouse.experiences import pains
 from warehouse.rates import rate_of
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import Scope, where
 from warehouse.statistics import association, false_discovery, odds_ratio, rate_difference
 
 OF_JOURNEYS = ("type", "channel", "first_type", "touchpoints", "customer_already", "campaign", "persona")
@@ -56,7 +57,7 @@ def what_differs(
     touchpoints (how many: 1, 2–3, 4–7, …), customer_already, campaign (first), persona. The period selects journeys
     by their beginning. What differs need not be why. QuestionError for an unknown property, or a time that is none.
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     asked = Breakdown.of(of, (*OF_JOURNEYS, *OF_TOUCHPOINTS)).fields
     within_ms = _duration(within)
     seen_ms = None if seen_within is None else _duration(seen_within)

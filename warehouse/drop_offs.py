@@ -7,6 +7,7 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, answer, ask
 from warehouse.binds import Binds
@@ -14,7 +15,7 @@ from warehouse.breakdown import Breakdown, comma, grouped
 from warehouse.counting import Counted, joined, totals, trends
 from warehouse.places import decided_journeys
 from warehouse.rates import at_least, rate_of
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import Scope, where
 from warehouse.trend import Every
 
 BY = ("phase", "channel", "type", "queue", "campaign", "persona")
@@ -56,7 +57,7 @@ def drop_offs(
     Parts: `trend`, a row per hour, day or week: at, complete, drop_offs, recovered, recovery_rate, lo, hi;
     `trends`, the same of each of the first rows of the answer. QuestionError for an unknown field.
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     breakdown = Breakdown.of(by, BY)
     counted = _SILENCES.ask(connection, breakdown, every, scope)
     pain_binds, place_binds = Binds(), Binds()

@@ -7,12 +7,12 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
 from warehouse.funnel_question import Order, Question, ms
 from warehouse.keys import Per
-from warehouse.scope import Among, Scope
 
 _COLUMNS = ("step", "name", "state", "entered_at", "last_at")
 
@@ -52,7 +52,7 @@ def funnel_customers(
     """
     question = Question(
         steps,
-        Scope.of(connection, among),
+        scope_of(connection, among),
         within=within,
         order=order,
         per=per,

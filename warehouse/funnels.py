@@ -33,13 +33,13 @@ import pandas as pd
 from sqlalchemy import Engine
 from typing_extensions import Doc
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, watermark
 from warehouse.breakdowns import differences
 from warehouse.funnel_question import Order, Question, ms
 from warehouse.keys import Per
 from warehouse.plain import plain, records
-from warehouse.scope import Among, Scope
 from warehouse.statistics import wilson
 from warehouse.tallies import Milliseconds, Tally, tallies
 from warehouse.trends import trend_of
@@ -108,7 +108,7 @@ def funnel(
     against all others), `trend`, `time_to_convert`, `total` (times from entry to conversion). The period selects
     entries. QuestionError says what of it cannot be asked.
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     question = Question(
         steps, scope, within=within, order=order, per=per, by=by, value_of=value_of, exclude=exclude
     )

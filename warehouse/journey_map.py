@@ -14,13 +14,14 @@ from typing_extensions import Doc, Unpack
 from models.journey_model import JourneyModel
 from warehouse import map_flows, map_touchpoints, views
 from warehouse.alerts import alerts
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, answer, ask, one_watermark
 from warehouse.binds import Binds
 from warehouse.current_model import model_of
 from warehouse.map_touchpoints import Places
 from warehouse.moments import moments
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import Scope, where
 
 CHANNEL_ORDER = ("web", "chat", "voice", "billing")
 _HIDDEN = (
@@ -58,7 +59,7 @@ def journey_map(
     `entries`, `exits`, `owners` (queue and team): columns as in `warehouse.map_touchpoints` and
     `warehouse.map_flows`; `moments` (of truth) as in `warehouse.moments`; and `totals`, one row.
     """
-    scope, model = Scope.of(connection, among), model_of(connection)
+    scope, model = scope_of(connection, among), model_of(connection)
     places = Places(scope, by == "persona")
     seen = _Seen.at(connection, places, model)
     entries, exits, flows_sql = map_flows.flows(connection, places, model)
@@ -194,7 +195,7 @@ def drawn(
 ) -> JourneyMap:
     """The map of what happened from `since` until before `until` (None: no bound), of one persona."""
     places = Places(
-        Scope.of(connection, {"since": since, "until": until, "persona": persona}), by_persona=False
+        scope_of(connection, {"since": since, "until": until, "persona": persona}), by_persona=False
     )
     with one_watermark(connection):
         seen = _Seen.at(connection, places, model)

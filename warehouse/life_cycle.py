@@ -9,12 +9,12 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, answer, ask
 from warehouse.binds import Binds
 from warehouse.buckets import chosen, complete, first_day
 from warehouse.doings import active_in, doing
-from warehouse.scope import Among, Scope
 from warehouse.statistics import wilson
 from warehouse.steps import check_names
 
@@ -47,7 +47,7 @@ def life_cycle(
     of active_before, 0–1), lo, hi (95 %), complete (the period has ended at the watermark). Of a period that has
     not ended, who is dormant is not decided: quick_ratio, rate, lo and hi are NaN. QuestionError.
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     done = doing(step)
     check_names(connection, [done])
     binds = Binds()

@@ -9,6 +9,7 @@ from typing_extensions import Doc, Unpack
 
 from models.journey_model import JourneyModel
 from models.yaml_reader import parse_duration
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
@@ -16,7 +17,7 @@ from warehouse.breakdown import Breakdown, comma, grouped
 from warehouse.current_model import model_of
 from warehouse.experiences import pains
 from warehouse.rates import rate_of
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import Scope, where
 from warehouse.statistics import association, false_discovery, rate_difference, relative_risk
 
 BY = ("type", "channel", "phase")
@@ -55,7 +56,7 @@ def moments(
     `within` is not over at the watermark are left out. A difference is no proof of a cause. QuestionError for an
     unknown field, or a time that is none.
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     breakdown = Breakdown.of(by, BY)
     within_ms = parse_duration(within)
     if not within_ms:

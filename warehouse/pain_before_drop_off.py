@@ -7,12 +7,13 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, answer, ask
 from warehouse.binds import Binds
 from warehouse.breakdown import NONE_SAID, Breakdown, comma, grouped
 from warehouse.rates import rate_of
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import where
 from warehouse.statistics import association, false_discovery, relative_risk
 
 BY = ("phase", "channel", "type", "queue", "campaign", "persona")
@@ -38,7 +39,7 @@ def pain_before_drop_off(
 
     Part `matrix`: drop_offs, a row per place, a column per pain. QuestionError for an unknown field.
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     breakdown = Breakdown.of(by, BY)
     binds = Binds()
     chosen = where(scope.period("at", None, binds), scope.of_touchpoints(binds))

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from typing_extensions import Doc
 
+from warehouse.among import Among
 from warehouse.analysis import Analysis
 from warehouse.answer import QuestionError
 from warehouse.instants import instant
-from warehouse.scope import Among
 
 WRITTEN = {"since": "from", "until": "to"}
 """Names of parameters that people write otherwise than Python can."""

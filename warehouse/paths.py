@@ -18,13 +18,14 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
 from warehouse.binds import Binds
 from warehouse.current_model import model_of
 from warehouse.durations import duration_ms
 from warehouse.filters import only_what_journeys_hold
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import Scope, where
 from warehouse.statistics import wilson
 from warehouse.steps import check_names, parse
 from warehouse.walks import ARRIVED, ENDED, MOST_NODES, Walks, epoch_ms, node_of
@@ -72,7 +73,7 @@ def paths(
     of the source's time, and with a start, an end or a depth of the touchpoint that the walk is found by.
     QuestionError for a step, pattern, window or limit that cannot be.
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     steps = [None if step is None else parse(step) for step in (start, end)]
     asked_steps = [step for step in steps if step is not None]
     check_names(connection, asked_steps)

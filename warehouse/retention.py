@@ -7,13 +7,14 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask
 from warehouse.binds import Binds
 from warehouse.buckets import Unit, first_day, number, number_at
 from warehouse.doings import doing, done_in_journey
 from warehouse.filters import only_what_journeys_hold, takes
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import Scope, where
 from warehouse.statistics import wilson
 from warehouse.step import Step
 from warehouse.steps import check_names
@@ -63,7 +64,7 @@ def retention(
         raise QuestionError(
             f"retention is over 1 to {MOST_PERIODS} periods, not {periods}", remedy="Ask for longer ones."
         )
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     begins = None if start == CONVERSION else doing(start)
     returns = doing(back)
     check_names(connection, [returns] if begins is None else [begins, returns])

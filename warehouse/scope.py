@@ -1,40 +1,22 @@
 """What an analysis is asked of: a period, a time zone, and whose journeys.
 
-Every analysis takes these by the same names, from Python, the command line and HTTP (`Among`). A journey belongs
-to the persona seen last in it and to the campaign of its first touch; a cohort selects customers, with all
-their journeys. What is written with `!` before it is everybody else.
+A journey belongs to the persona seen last in it and to the campaign of its first touch; a cohort selects customers,
+with all their journeys. What is written with `!` before it is everybody else.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, Any, Protocol, TypedDict
+from typing import Protocol
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
-from sqlalchemy import Engine
-from typing_extensions import Doc
 
-from warehouse.answer import QuestionError, check_range, utc
+from warehouse.answer import QuestionError, utc
 from warehouse.binds import Binds
 
 NOT = "!"
-
-
-class Among(TypedDict, total=False):
-    """The arguments that every analysis takes."""
-
-    since: Annotated[datetime | None, Doc("From this time on: 2026-11-02, or 7d ago.")]
-    until: Annotated[datetime | None, Doc("Before this time.")]
-    timezone: Annotated[str, Doc("Time zone of days, and of times without one, e.g. Europe/Berlin.")]
-    persona: Annotated[str | None, Doc("Only journeys of this persona; !NAME: of all others.")]
-    campaign: Annotated[str | None, Doc("Only journeys that this campaign began; !NAME: all others.")]
-    cohort: Annotated[str | None, Doc("Only customers of this saved cohort; !NAME: all others.")]
-    compare: Annotated[
-        str | None,
-        Doc("Two of something beside each other: persona:A,B, campaign:A,B, cohort:A, before:DAY, period."),
-    ]
 
 
 class Members(Protocol):
@@ -55,28 +37,6 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     campaign: str | None = None
     cohort: Members | None = None
     others_than_cohort: bool = False
-
-    @classmethod
-    def of(cls, connection: Engine, among: Mapping[str, Any]) -> "Scope":
-        """Check the arguments of a question, and find its cohort. QuestionError."""
-        zone = time_zone(among.get("timezone") or "UTC")
-        since, until = (in_zone(among.get(name), zone) for name in ("since", "until"))
-        check_range(since, until)
-        cohort: str | None = among.get("cohort")
-        members = None
-        if cohort is not None:
-            from warehouse.cohorts import find  # cohorts are questions themselves
-
-            members = find(connection, cohort.removeprefix(NOT))
-        return cls(
-            since=since,
-            until=until,
-            timezone=zone.key,
-            persona=among.get("persona"),
-            campaign=among.get("campaign"),
-            cohort=members,
-            others_than_cohort=cohort is not None and cohort.startswith(NOT),
-        )
 
     @property
     def zone(self) -> ZoneInfo:

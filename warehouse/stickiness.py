@@ -9,12 +9,13 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, answer, ask
 from warehouse.binds import Binds
 from warehouse.buckets import Unit, chosen, complete, first_day, number_of_day
 from warehouse.doings import active_in, doing
-from warehouse.scope import Among, Scope
+from warehouse.scope import Scope
 from warehouse.steps import check_names
 
 _LONGEST = {"week": 7, "month": 31}
@@ -54,7 +55,7 @@ def stickiness(
     seven or thirty days that end with it), dau_wau, dau_mau, wau_mau (their ratios, 0–1; NaN: nobody was), complete.
     QuestionError.
     """
-    scope = Scope.of(connection, among)
+    scope = scope_of(connection, among)
     done = doing(step)
     check_names(connection, [done])
     binds = Binds()

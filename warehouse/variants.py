@@ -10,10 +10,11 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
+from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask
 from warehouse.binds import Binds
-from warehouse.scope import Among, Scope, where
+from warehouse.scope import where
 from warehouse.statistics import wilson
 
 OTHER = "other"
@@ -39,7 +40,7 @@ def variants(
     (from the first touchpoint to the last). The period is of the journey's beginning. QuestionError for a number
     of variants that cannot be.
     """
-    scope, binds = Scope.of(connection, among), Binds()
+    scope, binds = scope_of(connection, among), Binds()
     if not 1 <= most <= _LARGEST:
         raise QuestionError(f"most is {most}", remedy=f"Let it be between 1 and {_LARGEST}.")
     chosen = where(scope.period("started_at", "started_on", binds), scope.of_journeys(binds))

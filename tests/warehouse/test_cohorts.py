@@ -17,11 +17,12 @@ from sqlalchemy import Engine, text
 from tests.warehouse.lives import DAY_MS, FIRST_DAY, LAST_DAY, PHASES, STEPS, Journey, Lives, made_up
 from tests.warehouse.stories import EPOCH_MS, empty, insert, load, moment, set_watermark, story
 from warehouse import cohorts, connect
+from warehouse.among import scope_of
 from warehouse.answer import QuestionError, ask
 from warehouse.binds import Binds
 from warehouse.cohort_definition import read
 from warehouse.cohort_members import members
-from warehouse.scope import Scope, where
+from warehouse.scope import where
 
 NOW = EPOCH_MS + 10 * DAY_MS
 DAY = 1440  # minutes
@@ -183,7 +184,7 @@ def test_a_question_can_be_narrowed_to_a_cohort_or_to_all_others(
 ) -> None:
     cohorts.save(asked, "fans", {"did": "view[channel=chat]"}, author="me")
     binds = Binds()
-    scope = Scope.of(asked, {"cohort": said})
+    scope = scope_of(asked, {"cohort": said})
     question = f"select customer_id from journeys {where(scope.of_journeys(binds))} order by customer_id"
     assert ask(asked, text(question), binds)["customer_id"].to_list() == expected
 
@@ -256,7 +257,7 @@ def test_a_cohort_that_is_not_known_names_the_nearest(asked: Engine, people: Cli
     assert raised.value.remedy == "There is no cohort yet."
     cohorts.save(asked, "loyals", {"did": "view"}, author="me")
     with pytest.raises(QuestionError) as raised:
-        Scope.of(asked, {"cohort": "!loyal"})
+        scope_of(asked, {"cohort": "!loyal"})
     assert raised.value.remedy == 'Did you mean "loyals"?'
 
 

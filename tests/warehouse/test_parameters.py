@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import Engine
 from typing_extensions import Doc, Unpack
 
+from warehouse.among import Among
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, QuestionError
 from warehouse.catalogue import analyses, named
 from warehouse.parameters import arguments, parameters
 from warehouse.saved_query import SavedQueryError, read, written
-from warehouse.scope import Among
 
 
 @analysis("example")
