@@ -77,6 +77,14 @@ class Sender:
             await self._begin(200)
         await self._body(self._compressor.piece(data) if self._compressor else data, more=True)
 
+    async def whole(self, data: bytes) -> None:
+        """Send an answer that has come as one piece: its length is known."""
+        if self._encoding and len(data) >= _WORTH_COMPRESSING:
+            self._compressor = self._encoding[1]()
+            data = self._compressor.piece(data) + self._compressor.finish()
+        await self._begin(200, [(b"content-length", str(len(data)).encode())])
+        await self._body(data, more=False)
+
     async def finish(self) -> None:
         """End the answer."""
         if not self._begun:

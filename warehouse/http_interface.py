@@ -184,9 +184,10 @@ class HttpInterface:
                     return
                 data = await piece
                 if data is None:
-                    # before its client knows of the end: the next request may be in the same session
-                    await self._close_run(run)
                     await sender.finish()
+                    return
+                if run.closed:
+                    await sender.whole(data)
                     return
                 await sender.piece(data)
         except EngineError as error:
@@ -204,7 +205,8 @@ class HttpInterface:
             await self._close_run(run)
 
     async def _close_run(self, run: "_Run") -> None:
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._ending, run.close))
+        if not run.closed:
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._ending, run.close))
 
     def _threads(self, run: "_Run", access: Access) -> ThreadPoolExecutor:
         if access is Access.READ_ONLY:
@@ -248,7 +250,9 @@ class _Run:
         self._access = access
         self._stack = ExitStack()
         self._pieces: Iterator[bytes] | None = None
+        self._whole = request.said("wait_end_of_query") in ("1", "true")
         self._ended = False
+        self.closed = False
         self.began_at = time.monotonic()
         self.query: Query | None = None
         self.form = request.said("default_format", "x-clickhouse-format", "TabSeparated")
@@ -261,10 +265,14 @@ class _Run:
         return encoded or begins.lstrip()[:6].upper() == b"INSERT"
 
     def next(self) -> bytes | None:
-        """The next piece of the answer; None at its end. EngineError."""
+        """The next piece of the answer; None at its end. With what is last, it is closed. EngineError."""
         if self._pieces is None:
             self._pieces = self._run()
-        return next(self._pieces, None)
+        piece = next(self._pieces, None)
+        if piece is None or self._whole:
+            # before its client knows of the end: the next request may be in the same session
+            self.close()
+        return piece
 
     def kill(self) -> None:
         """End the query wherever it is."""
@@ -277,6 +285,7 @@ class _Run:
         if self._pieces is not None:
             self._pieces.close()  # type: ignore[attr-defined]
         self._stack.close()
+        self.closed = True
 
     def _run(self) -> Iterator[bytes]:
         request = self._request
@@ -297,10 +306,12 @@ class _Run:
         if self._ended:
             return
         self.query = Query(self._interface.engine, handle, statement)
-        whole = any(name in request.arguments for name in ("output_format_json_array_of_rows", "extremes"))
+        whole = self._whole or any(
+            name in request.arguments for name in ("output_format_json_array_of_rows", "extremes")
+        )
         pieces = self.query.pieces(self.form, request.parameters(), whole=whole)
-        if request.said("wait_end_of_query") in ("1", "true"):
-            yield b"".join(pieces)
+        if self._whole:
+            yield b"".join(pieces)  # of some statements none comes
         else:
             yield from pieces
 

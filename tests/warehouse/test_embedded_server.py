@@ -76,6 +76,15 @@ def test_requests_run_at_once(server: EmbeddedWarehouse, user: str) -> None:
     await_true(lambda: under_way(server, "at once") == 0)
 
 
+def test_an_answer_that_is_waited_for_says_its_length(server: EmbeddedWarehouse) -> None:
+    query = "SELECT number FROM numbers(100000) FORMAT TSV"
+    with asking(server, query, wait_end_of_query="1") as connection:
+        answered = connection.getresponse()
+        text = answered.read()
+    assert answered.getheader("content-length") == str(len(text))
+    assert text.splitlines()[-1] == b"99999"
+
+
 def test_requests_of_one_client_run_at_once_until_they_are_killed(server: EmbeddedWarehouse) -> None:
     # with a session the client itself lets one request run at a time
     connected = clickhouse_connect.get_client(
