@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pandas as pd
+from clickhouse_connect.cc_sqlalchemy import final
 from clickhouse_connect.cc_sqlalchemy.dialect import ClickHouseDialect
 from clickhouse_connect.driver.binding import finalize_query
 from sqlalchemy import CursorResult, Engine, Executable, Select, TextClause, func, select
@@ -19,8 +20,7 @@ from warehouse.schema import watermarks
 
 _dialect = ClickHouseDialect(paramstyle="pyformat")
 # of one partition the greatest counts, whatever ClickHouse has merged so far
-_of_partitions = select(func.max(watermarks.c.watermark).label("watermark")).group_by(watermarks.c.partition)
-_WATERMARK = select(func.min(_of_partitions.subquery().c.watermark))
+_WATERMARK = final(select(func.min(watermarks.c.watermark)), watermarks)
 
 
 class QuestionError(DesirelineError):
@@ -113,7 +113,7 @@ def watermark(connection: Engine) -> datetime | None:
         return known[0]
     with connection.connect() as asking:
         at = asking.execute(_WATERMARK).scalar()
-    return None if at is None or at.year == 1970 else at.astimezone(UTC)
+    return None if at is None or at.year == 1970 else utc(at)
 
 
 def _bound(value: Any) -> Any:

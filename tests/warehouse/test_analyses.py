@@ -1,5 +1,6 @@
 """Each analysis on rows small enough to count by hand; and the two ways to one answer agree."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -213,6 +214,19 @@ def test_the_watermark_is_that_of_the_partition_furthest_behind(asked: Engine, e
     # it moves on, and ClickHouse has not merged yet
     insert(emptied, "watermarks", [{"partition": 0, "watermark": moment(EPOCH_MS + 7)}])
     assert alerts.alerts(asked).watermark == moment(EPOCH_MS + 5)
+
+
+def test_the_watermark_is_an_instant_of_utc_wherever_one_asks(
+    asked: Engine, emptied: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_watermark(emptied, EPOCH_MS)
+    try:
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        assert alerts.alerts(asked).watermark == moment(EPOCH_MS)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 EVERY = {
