@@ -1,7 +1,7 @@
 """An answer: a DataFrame that knows the SQL it came from and up to when it is true."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -42,6 +42,25 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
     rates: Mapping[str, tuple[str, str]] = {}
     means: Mapping[str, tuple[str, str]] = {}
     figures: tuple[str, ...] = ()
+
+
+class Parts(Mapping[str, Any]):
+    """Parts of an answer, each made when it is first looked at: a frame takes longer than many a question."""
+
+    def __init__(self, **making: Callable[[], Any]) -> None:
+        self._making = making
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._making[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._making)
+
+    def __len__(self) -> int:
+        return len(self._making)
 
 
 class Answer(pd.DataFrame):

@@ -1,17 +1,21 @@
 """Which journey model the rows of a warehouse were judged under: an analysis that knows phases asks for it."""
 
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, column, text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import DatabaseError
 
 from models.journey_model import JourneyModel, default_model, load_model
 from warehouse.connection import DATABASE
 
 _NOT_THERE = ("UNKNOWN_TABLE", "UNKNOWN_DATABASE")
+# one row in any case: of no rows the driver would ask again for their columns
 _CURRENT = text(
-    f"select text from {DATABASE}.journey_models final where state = 'current' order by number desc limit 1"  # noqa: S608
-).columns(column("text"))
+    f"select argMax(text, number) from {DATABASE}.journey_models final where state = 'current'"  # noqa: S608
+)
+
+_known: WeakKeyDictionary[Engine, JourneyModel] = WeakKeyDictionary()
 
 
 def registered_model(connection: Engine) -> JourneyModel | None:
@@ -30,7 +34,13 @@ def registered_model(connection: Engine) -> JourneyModel | None:
 
 def model_of(connection: Engine) -> JourneyModel:
     """The model that is current; the default one where none was registered."""
-    return registered_model(connection) or default_model()
+    model = _known[connection] = registered_model(connection) or default_model()
+    return model
+
+
+def known_model(connection: Engine) -> JourneyModel:
+    """The model that was current when it was last asked for: what to begin with before it is asked for again."""
+    return _known.get(connection) or default_model()
 
 
 @lru_cache(maxsize=8)

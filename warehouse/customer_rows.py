@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Executable, func, select, text
+from sqlalchemy import ColumnElement, Engine, Executable, String, func, select, text
 
 from warehouse.answer import said
 from warehouse.asker import at_once
@@ -91,10 +91,8 @@ def identities(connection: Engine, customer: str, household: str) -> Identities:
     # not as text, of whose columns the driver would ask again where there are no rows, as mostly here
     i, c = identification_rows.c, identity_conflict_rows.c
     seeing = select(
-        i.id, i.at, i.kind, i.identifiers,
-        func.JSONExtractString(i.element, "author").label("author"),
-        func.JSONExtractString(i.element, "reason").label("reason"),
-    ).where(func.hasAny(i.identifiers, func.array(*keys)))  # fmt: skip
+        i.id, i.at, i.kind, i.identifiers, *(_said_in(i.element, name) for name in ("author", "reason"))
+    ).where(func.hasAny(i.identifiers, func.array(*keys)))
     refusing = select(
         c.at, c.identifier_a, c.identifier_b, c.reason, c.customer_a, c.customer_b, c.deleted, c.version
     ).where(c.identifier_a.in_(keys) | c.identifier_b.in_(keys))
@@ -118,6 +116,10 @@ def _rows(connection: Engine, question: Executable, binds: Mapping[str, Any] | N
         result = asking.execute(question, binds or {})
         names = list(result.keys())
         return [dict(zip(names, row, strict=True)) for row in result]
+
+
+def _said_in(element: ColumnElement[str], name: str) -> ColumnElement[str]:
+    return func.JSONExtractString(element, name, type_=String).label(name)
 
 
 def _journeys(connection: Engine, customer: str, keys: Iterable[tuple[date, str]]) -> list[Row]:

@@ -10,10 +10,10 @@ from models.journey_model import JourneyModel
 from warehouse import customer_levels, customer_links
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, QuestionError, answer, utc, watermark
+from warehouse.answer import Answer, Measures, Parts, QuestionError, answer, utc, watermark
 from warehouse.asker import at_once
 from warehouse.binds import Binds
-from warehouse.current_model import model_of
+from warehouse.current_model import known_model, model_of
 from warehouse.customer_rows import Row, identities, owners, rows, touchpoints_and_journeys
 from warehouse.identities import spellings, unknown
 from warehouse.scope import NOT, Scope
@@ -46,36 +46,40 @@ def customer(
     QuestionError if nobody goes by the identifier (with the nearest), or more than one customer (with all).
     """
     scope = scope_of(connection, among)
-    up_to, model = at_once(lambda: watermark(connection), lambda: model_of(connection))
-    owner, household = _owner(connection, identifier, model)
+    up_to = watermark(connection)
+    before = known_model(connection)
+    # the model seldom changes, and with it how identifiers are spelled
+    model, hits = at_once(lambda: model_of(connection), lambda: _hits(connection, identifier, before))
+    if model != before:
+        hits = _hits(connection, identifier, model)
+    owner, household = _owner(connection, identifier, hits)
     (story, journeys, said), known = at_once(
         lambda: touchpoints_and_journeys(connection, owner), lambda: identities(connection, owner, household)
     )
     story, journeys = _chosen(connection, owner, story, journeys, scope)
     order = model.identifier_order
-    names = customer_links.identifiers(story, known, order)
     return answer(
         customer_levels.touchpoints(story),
         said,
         up_to,
         measures=Measures(keys=("id",), figures=("emotion",)),
-        parts={
-            "customer": {
+        parts=Parts(
+            customer=lambda: {
                 "customer_id": owner,
                 "household_id": household,
-                "identifiers": len(names),
+                "identifiers": len(known.names),
                 **customer_levels.life_cycle(story, journeys),
             },
-            "journeys": customer_levels.journeys(journeys),
-            "transactions": customer_levels.transactions(story),
-            "attempts": customer_levels.attempts(story),
-            "pain_points": customer_levels.pain_points(story),
-            "drop_offs": customer_levels.drop_offs(story),
-            "identifiers": names,
-            "links": customer_links.links(story, known, order),
-            "corrections": customer_links.corrections(known),
-            "conflicts": customer_links.conflicts(known),
-        },
+            journeys=lambda: customer_levels.journeys(journeys),
+            transactions=lambda: customer_levels.transactions(story),
+            attempts=lambda: customer_levels.attempts(story),
+            pain_points=lambda: customer_levels.pain_points(story),
+            drop_offs=lambda: customer_levels.drop_offs(story),
+            identifiers=lambda: customer_links.identifiers(story, known, order),
+            links=lambda: customer_links.links(story, known, order),
+            corrections=lambda: customer_links.corrections(known),
+            conflicts=lambda: customer_links.conflicts(known),
+        ),
         noun="touchpoints",
     )
 
@@ -85,28 +89,32 @@ def customer_of(connection: Engine, identifier: str) -> str:
 
     QuestionError if nobody, or more than one, goes by it.
     """
-    owner, _ = _owner(connection, identifier, model_of(connection))
+    owner, _ = _owner(connection, identifier, _hits(connection, identifier, model_of(connection)))
     return owner
 
 
-def _owner(connection: Engine, identifier: str, model: JourneyModel) -> tuple[str, str]:
-    """The customer and the household behind an identifier: `kind:value`, else a value of whatever kind."""
-    written = spellings(identifier, model)
+def _hits(connection: Engine, identifier: str, model: JourneyModel) -> list[Row]:
+    """Whom it belongs to: as `kind:value`, else as a value of whatever kind."""
+    if ":" in identifier and (written := owners(connection, spellings(identifier, model))):
+        return written
     kinds = dict.fromkeys((*model.identifier_kinds, *KINDS))
     # a value is looked for under each kind, so that the key of the table finds it
-    guesses = [spelling for kind in kinds for spelling in spellings(f"{kind}:{identifier}", model)]
-    found = owners(connection, [*written, *guesses])
-    for some in (written, guesses):
-        hits = [row for row in found if row["identifier"] in some]
-        customers = {row["customer_id"]: row["household_id"] for row in hits}
-        if len(customers) > 1:
-            listed = ", ".join(f"{row['identifier']} ({row['customer_id']})" for row in _in_order(hits))
-            raise QuestionError(
-                f'"{identifier}" names {len(customers)} customers: {listed}', remedy="Write kind:value."
-            )
-        if customers:
-            return customers.popitem()
-    raise unknown(connection, identifier)
+    return owners(
+        connection, [spelling for kind in kinds for spelling in spellings(f"{kind}:{identifier}", model)]
+    )
+
+
+def _owner(connection: Engine, identifier: str, hits: list[Row]) -> tuple[str, str]:
+    """The customer and the household. QuestionError if nobody, or more than one, goes by the identifier."""
+    customers = {row["customer_id"]: row["household_id"] for row in hits}
+    if len(customers) > 1:
+        listed = ", ".join(f"{row['identifier']} ({row['customer_id']})" for row in _in_order(hits))
+        raise QuestionError(
+            f'"{identifier}" names {len(customers)} customers: {listed}', remedy="Write kind:value."
+        )
+    if not customers:
+        raise unknown(connection, identifier)
+    return customers.popitem()
 
 
 def _in_order(hits: list[Row]) -> list[Row]:

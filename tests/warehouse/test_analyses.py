@@ -1,6 +1,7 @@
 """Each analysis on rows small enough to count by hand; and the two ways to one answer agree."""
 
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from clickhouse_connect.driver.client import Client
 from sqlalchemy import Engine, text
 
 from models.identifier import IdentifierOrder
-from models.journey_model import default_model
+from models.journey_model import default_model, template
 from tests.warehouse.stories import (
     EPOCH_MS,
     MINUTE_MS,
@@ -35,7 +36,8 @@ from warehouse import (
     status,
     summary,
 )
-from warehouse.answer import QuestionError, ask
+from warehouse.answer import Parts, QuestionError, ask
+from warehouse.journey_models import register
 from warehouse.statistics import wilson
 
 PHASES = default_model().phases
@@ -140,6 +142,19 @@ def test_nobody_and_more_than_one_are_said(asked: Engine, emptied: Client) -> No
         customers.customer(asked, "x")
 
 
+def test_a_customer_is_found_as_the_model_spells_identifiers_from_the_moment_it_is_current(
+    asked: Engine, emptied: Client
+) -> None:
+    row = {"identifier": "phone:+4930901820", "customer_id": "user_id:ada", "household_id": "user_id:ada"}
+    insert(emptied, "identity_rows", [row])
+    for number, region, found in ((1, "GB", False), (2, "DE", True)):
+        text = template("default").replace("phone_region: null", f"phone_region: {region}")
+        register(emptied, text, where="model.yaml", number=number, state="current")
+        with nullcontext() if found else pytest.raises(QuestionError, match="nobody goes by"):
+            assert customers.customer(asked, "phone:030 901820").parts["customer"]["identifiers"] == 1
+            assert customers.customer_of(asked, "030 901820") == "user_id:ada"
+
+
 def test_a_customer_who_was_merged_into_another_has_nothing_left(asked: Engine, emptied: Client) -> None:
     load(emptied, [Told("user_id:old", EPOCH_MS, "view", "t")])
     load(emptied, [Told("user_id:new", EPOCH_MS, "view", "t")], version=2)
@@ -227,6 +242,14 @@ def test_the_watermark_is_an_instant_of_utc_wherever_one_asks(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_part_is_made_once_and_only_when_it_is_looked_at() -> None:
+    made: list[str] = []
+    parts = Parts(one=lambda: made.append("one") or made, other=lambda: made.append("other") or made)
+    assert (list(parts), made) == (["one", "other"], [])
+    assert parts["one"] is parts["one"]
+    assert made == ["one"]
 
 
 EVERY = {
