@@ -25,7 +25,7 @@ class ClusterNameError(DesirelineError):
     """A cluster is called as no cluster can be."""
 
 
-def statements(cluster: str | None = None) -> Iterator[str]:
+def statements(cluster: str | None = None, *, settled: bool = False) -> Iterator[str]:
     """Every statement that makes database, tables, indexes and views, safe to run twice. `cluster`: its name.
 
     Run on tables of an earlier version, they add the columns that have come since.
@@ -35,7 +35,7 @@ def statements(cluster: str | None = None) -> Iterator[str]:
     on = on_cluster(cluster)
     yield f"CREATE DATABASE IF NOT EXISTS {DATABASE}{on}"
     for table in schema.metadata.tables.values():
-        yield from table_statements(table, cluster)
+        yield from table_statements(table, cluster, settled=settled)
     for view in views.VIEWS:
         yield create_view(view, on)
 
@@ -50,12 +50,18 @@ def on_cluster(cluster: str | None) -> str:
 
 
 def table_statements(
-    table: Table, cluster: str | None = None, *, suffix: str = "", model: int = schema.FIRST_MODEL
+    table: Table,
+    cluster: str | None = None,
+    *,
+    suffix: str = "",
+    model: int = schema.FIRST_MODEL,
+    settled: bool = False,
 ) -> Iterator[str]:
     """The statements that make one table with its indexes, safe to run twice.
 
     Run on a table of an earlier version, they add the columns that have come since.
-    `suffix`, `model`: of a set of tables for the rows of another journey model.
+    `suffix`, `model`: of a set of tables for the rows of another journey model. `settled`: the engine takes
+    `PROJECTION_SETTINGS`.
     """
     name = f"{table.name}{suffix}"
     yield create_table(table, cluster, suffix=suffix, model=model)
@@ -77,10 +83,15 @@ def table_statements(
         if table_name == table.name:
             # rows that are replaced leave the projection, too
             yield f"ALTER TABLE {local} MODIFY SETTING deduplicate_merge_projection_mode = 'rebuild'"
-            yield (
-                f"ALTER TABLE {local} ADD PROJECTION IF NOT EXISTS {projection}"
-                f" (SELECT {', '.join(columns)} ORDER BY {columns[0]})"
-            )
+            yield f"ALTER TABLE {local} {add_projection(projection, columns, settled=settled)}"
+
+
+def add_projection(name: str, columns: Sequence[str], *, settled: bool) -> str:
+    """What adds a projection to a table that has none of its name. `settled`: with `PROJECTION_SETTINGS`."""
+    settings = f" WITH SETTINGS ({schema.PROJECTION_SETTINGS})" if settled else ""
+    return (
+        f"ADD PROJECTION IF NOT EXISTS {name} (SELECT {', '.join(columns)} ORDER BY {columns[0]}){settings}"
+    )
 
 
 def switch_statements(

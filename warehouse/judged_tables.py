@@ -54,8 +54,9 @@ def judged_tables(client: Client) -> dict[int, JudgedTables]:
 def create_building(client: Client, number: int) -> None:
     """Make the tables for a model that is to be built; those that are there already stay as they are."""
     cluster = _cluster(client)
+    settled = client.min_version(schema.PROJECTION_SETTINGS_SINCE)
     for table in schema.JUDGED:
-        for statement in ddl.table_statements(table, cluster, suffix=BUILDING, model=number):
+        for statement in ddl.table_statements(table, cluster, suffix=BUILDING, model=number, settled=settled):
             client.command(statement)
 
 

@@ -215,6 +215,36 @@ def test_touchpoints_that_were_kept_whole_beside_their_verdict_are_so_in_the_arc
             }
 
 
+def test_projections_that_were_made_without_their_settings_are_made_anew() -> None:
+    with EmbeddedWarehouse() as old:
+        migrate(old.url)
+        with client(old.url) as connection:
+            for table, name, columns in schema.PROJECTIONS:
+                connection.command(f"alter table {table} drop projection {name}")
+                added = ddl.add_projection(name, columns, settled=False)
+                connection.command(f"alter table {table} {added} settings mutations_sync = 2")
+            connection.command(
+                "insert into touchpoint_rows (id, customer_id) select toString(number), 'user_id:ann'"
+                " from numbers(10_000)"
+            )
+            steps = "select sum(marks) from system.projection_parts where active and name = 'stories'"
+            [[before]] = connection.query(steps).result_rows
+            connection.command("alter table migrations delete where number = 11 settings mutations_sync = 2")
+            assert migrate(old.url) == [11]
+            connection.command(
+                "alter table touchpoint_rows materialize projection stories settings mutations_sync = 2"
+            )
+            [[after]] = connection.query(steps).result_rows
+        assert after > 3 * before
+
+
+def test_projections_have_settings_only_where_the_engine_takes_them() -> None:
+    added = [
+        [s for s in ddl.statements(settled=settled) if "ADD PROJECTION" in s] for settled in (False, True)
+    ]
+    assert [sum("WITH SETTINGS" in s for s in some) for some in added] == [0, len(schema.PROJECTIONS)]
+
+
 def test_numbers_of_migrations_follow_each_other() -> None:
     assert [number for number, _, _ in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
 

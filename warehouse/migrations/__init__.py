@@ -70,6 +70,21 @@ def _0010_each_touchpoint_is_kept_whole_once(connection: Client) -> None:
             connection.command(f"ALTER TABLE {DATABASE}.{table} DROP COLUMN element")
 
 
+def _0011_one_customer_in_small_steps(connection: Client) -> None:
+    """Projections that were made without their settings. Until the engine has put them in order, it reads as it
+    does without them.
+    """
+    if not connection.min_version(schema.PROJECTION_SETTINGS_SINCE):
+        return
+    for table, projection, columns in schema.PROJECTIONS:
+        for change in (
+            f"DROP PROJECTION IF EXISTS {projection}",
+            ddl.add_projection(projection, columns, settled=True),
+            f"MATERIALIZE PROJECTION {projection}",
+        ):
+            connection.command(f"ALTER TABLE {DATABASE}.{table} {change}")
+
+
 MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None] | None], ...] = (
     (1, "tables and views", None),
     (2, "read-only role", _0002_read_only_user),
@@ -81,6 +96,7 @@ MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None] | None], ...] = (
     (8, "who enters a phase goes on, is lost or open", _0008_who_enters_a_phase_goes_on_is_lost_or_open),
     (9, "one customer at once", _0009_one_customer_at_once),
     (10, "each touchpoint is kept whole once", _0010_each_touchpoint_is_kept_whole_once),
+    (11, "one customer in small steps", _0011_one_customer_in_small_steps),
 )
 
 
@@ -92,7 +108,8 @@ def migrate(url: str) -> list[int]:
         waiting = [one for one in MIGRATIONS if one[0] not in applied]
         if waiting:
             # all that the schema defines; what an earlier version made gets what it lacks
-            for statement in ddl.statements():
+            settled = connection.min_version(schema.PROJECTION_SETTINGS_SINCE)
+            for statement in ddl.statements(settled=settled):
                 connection.command(statement)
         done = []
         for number, name, fill in waiting:
