@@ -46,10 +46,12 @@ def customer(
     QuestionError if nobody goes by the identifier (with the nearest), or more than one customer (with all).
     """
     scope = scope_of(connection, among)
-    up_to = watermark(connection)
     before = known_model(connection)
     # the model seldom changes, and with it how identifiers are spelled
-    model, hits = at_once(lambda: model_of(connection), lambda: _hits(connection, identifier, before))
+    (up_to, model), hits = at_once(
+        lambda: at_once(lambda: watermark(connection), lambda: model_of(connection)),
+        lambda: _hits(connection, identifier, before),
+    )
     if model != before:
         hits = _hits(connection, identifier, model)
     owner, household = _owner(connection, identifier, hits)

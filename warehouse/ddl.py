@@ -76,9 +76,12 @@ def table_statements(
                 yield f"ALTER TABLE {DATABASE}.{name}{on_cluster(cluster)} {added}"
     if table in schema.JUDGED:
         yield f"ALTER TABLE {local} ADD CONSTRAINT IF NOT EXISTS {ONE_MODEL} CHECK model = {model}"
-    for table_name, index, expression, kind in schema.SKIP_INDEXES:
+    for table_name, index, expression, kind, granularity in schema.SKIP_INDEXES:
         if table_name == table.name:
-            yield f"ALTER TABLE {local} ADD INDEX IF NOT EXISTS {index} {expression} TYPE {kind} GRANULARITY 4"
+            yield (
+                f"ALTER TABLE {local} ADD INDEX IF NOT EXISTS {index} {expression} TYPE {kind}"
+                f" GRANULARITY {granularity}"
+            )
     for table_name, projection, columns in schema.PROJECTIONS:
         if table_name == table.name:
             # rows that are replaced leave the projection, too

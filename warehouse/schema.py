@@ -491,15 +491,15 @@ RETIRED = "__retired"
 """What the names of the tables of other models than the current one end with."""
 
 SKIP_INDEXES = (
-    # table, name, expression, type
-    ("touchpoint_rows", "by_customer", "customer_id", "bloom_filter(0.01)"),
-    ("touchpoint_rows", "by_identifier", "identifiers", "bloom_filter(0.01)"),
-    ("element_rows", "by_identifier", "identifiers", "bloom_filter(0.01)"),
-    ("touchpoint_rows", "by_journey", "journey_id", "bloom_filter(0.01)"),
-    ("touchpoint_rows", "by_time", "occurred_at", "minmax"),
-    ("journey_rows", "by_customer", "customer_id", "bloom_filter(0.01)"),
-    ("identity_rows", "by_customer", "customer_id", "bloom_filter(0.01)"),
-    ("identification_rows", "by_identifier", "identifiers", "bloom_filter(0.01)"),
+    # table, name, expression, type, granules in a step
+    ("touchpoint_rows", "by_customer", "customer_id", "bloom_filter(0.01)", 4),
+    ("touchpoint_rows", "by_identifier", "identifiers", "bloom_filter(0.01)", 4),
+    ("element_rows", "by_identifier", "identifiers", "bloom_filter(0.01)", 4),
+    ("touchpoint_rows", "by_journey", "journey_id", "bloom_filter(0.01)", 4),
+    ("touchpoint_rows", "by_time", "occurred_at", "minmax", 4),
+    ("journey_rows", "by_customer", "customer_id", "bloom_filter(0.01)", 4),
+    ("identity_rows", "by_customer", "customer_id", "bloom_filter(0.01)", 4),
+    ("identification_rows", "by_identifier", "identifiers", "bloom_filter(0.01)", 1),
 )
 """Data skipping indexes: what finds one customer among millions."""
 

@@ -76,18 +76,25 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
         first = "bitTest(bits, 0)"
         # half as wide where that is wide enough; longer than the window is the gap of what is no transition
         gap = f"toUInt32(least(gap, {window} + 1))" if self.window < _WIDEST else "gap"
+        # visits of which all the same is to be counted are counted at once: few are not like many others
         return f"""
             select toInt16(bitShiftRight(pair, {_PLACE_BITS})) - {_PLACE_ZERO} as place,
                    bitAnd(bitShiftRight(pair, {_NODE_BITS}), {_NODE}) as source, bitAnd(pair, {_NODE}) as target,
-                   countIf({first}) as count, countIf(bitTest(bits, 1)) as entered,
-                   countIf({first} and bitTest(bits, 2)) as count_open,
-                   countIf(bitTest(bits, 1) and bitTest(bits, 2)) as entered_open,
-                   countIf({first} and not bitTest(bits, 3) and bitTest(bits, 4)) as lost,
-                   countIf({first} and not bitTest(bits, 3) and not bitTest(bits, 4)) as undecided,
-                   count() as walks, countIf(bitTest(bits, 5)) as walks_open,
-                   quantileExactInclusiveIf(0.5)({gap}, {first}) as median_ms, countIf(bitTest(bits, 6)) as unordered
-            from ({self._visits(binds, window, now)})
-            array join pairs as pair, all_bits as bits, gaps as gap
+                   sumIf(visits, {first}) as count, sumIf(visits, bitTest(bits, 1)) as entered,
+                   sumIf(visits, {first} and bitTest(bits, 2)) as count_open,
+                   sumIf(visits, bitTest(bits, 1) and bitTest(bits, 2)) as entered_open,
+                   sumIf(visits, {first} and not bitTest(bits, 3) and bitTest(bits, 4)) as lost,
+                   sumIf(visits, {first} and not bitTest(bits, 3) and not bitTest(bits, 4)) as undecided,
+                   sum(visits) as walks, sumIf(visits, bitTest(bits, 5)) as walks_open,
+                   quantileExactInclusiveMerge(0.5)(first_gaps) as median_ms,
+                   sumIf(visits, bitTest(bits, 6)) as unordered
+            from (
+                select pair, bits, count() as visits,
+                       quantileExactInclusiveStateIf(0.5)({gap}, {first}) as first_gaps
+                from ({self._visits(binds, window, now)})
+                array join pairs as pair, all_bits as bits, gaps as gap
+                group by pair, bits
+            )
             group by pair"""  # noqa: S608  values are bound, names are ours
 
     def _visits(self, binds: Binds, window: str, now: str) -> str:

@@ -85,6 +85,19 @@ def _0011_one_customer_in_small_steps(connection: Client) -> None:
             connection.command(f"ALTER TABLE {DATABASE}.{table} {change}")
 
 
+def _0012_links_of_one_customer_in_small_steps(connection: Client) -> None:
+    """The index that finds them named four granules at once."""
+    table = f"{DATABASE}.identification_rows"
+    [(_, index, expression, kind, granularity)] = [
+        one for one in schema.SKIP_INDEXES if one[0] == schema.identification_rows.name
+    ]
+    connection.command(f"ALTER TABLE {table} DROP INDEX IF EXISTS {index}")
+    connection.command(
+        f"ALTER TABLE {table} ADD INDEX {index} {expression} TYPE {kind} GRANULARITY {granularity}"
+    )
+    connection.command(f"ALTER TABLE {table} MATERIALIZE INDEX {index}")
+
+
 MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None] | None], ...] = (
     (1, "tables and views", None),
     (2, "read-only role", _0002_read_only_user),
@@ -97,6 +110,7 @@ MIGRATIONS: tuple[tuple[int, str, Callable[[Client], None] | None], ...] = (
     (9, "one customer at once", _0009_one_customer_at_once),
     (10, "each touchpoint is kept whole once", _0010_each_touchpoint_is_kept_whole_once),
     (11, "one customer in small steps", _0011_one_customer_in_small_steps),
+    (12, "links of one customer in small steps", _0012_links_of_one_customer_in_small_steps),
 )
 
 
