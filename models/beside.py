@@ -19,14 +19,14 @@ class Beside:
         self._identities: dict[str, tuple[str, int | None]] = {}  # identifier -> customer, first linked at
         self._conflicts: dict[Pair, ConflictRow] = {}
         self._duplicates: dict[str, list[DuplicateRow]] = {}  # by touchpoint
-        self._contested: set[str] = set()  # touchpoints of which another copy came
+        self._contested: dict[str, None] = {}  # touchpoints of which another copy came
         self._copies: list[Touchpoint] = []
         self._identifications: list[Identification] = []
         self._corrections: list[Correction] = []
 
     def copied(self, element: Touchpoint, elements: ElementSet) -> None:
         """A copy of a known touchpoint came. The archive keeps every copy, whichever counts."""
-        self._contested.add(element.id)
+        self._contested[element.id] = None
         self._copies += elements.losers(element.id)
 
     def came(self, element: Element) -> None:
@@ -81,17 +81,17 @@ class Beside:
             if full or self._identities.get(identifier) != now:
                 self._identities[identifier] = now
                 rows.append(IdentityRow(identifier, now[0], household_id, version, now[1]))
-        identities.stale = set()
+        identities.stale = {}
         return rows
 
     def _conflict_rows(self, version: int, identities: Identities, full: bool) -> list[ConflictRow]:
         customer_of, said = identities.customer_of, self._conflicts
-        refused_at: dict[Pair, int | None] = dict.fromkeys(identities.stale_pairs)
+        refused_at: dict[Pair, int | None] = dict(identities.stale_pairs)
         if full:
             refused_at |= dict.fromkeys((*said, *identities.refusals))
             if identities.contested:
                 refused_at |= dict(identities.possible_refusals())
-        identities.stale_pairs = set()
+        identities.stale_pairs = {}
         rows: list[ConflictRow] = []
         for pair, at in refused_at.items():
             a, b = pair
@@ -126,5 +126,5 @@ class Beside:
                         settled[row.content] = row
             rows += [msgspec.structs.replace(row, version=version, deleted=True) for row in settled.values()]
             self._duplicates[id] = now
-        self._contested = set()
+        self._contested = {}
         return rows

@@ -7,6 +7,7 @@ says that two logins are one customer. A customer is called by its smallest iden
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -20,6 +21,13 @@ Pair = tuple[str, str]  # keys of two identifiers, the stronger one first
 
 Reason = Literal["exclusive_kind", "not_same"]
 _Turn = tuple[int, tuple[int, str], tuple[int, str]]  # a link's place in the order
+_NONE: frozenset[str] = frozenset()
+
+
+@cache
+def _only(kind: str) -> frozenset[str]:
+    """The set of one kind, of which one serves all households."""
+    return frozenset((kind,))
 
 
 class Refusal(NamedTuple):
@@ -105,7 +113,7 @@ class Customers:
         self._rank = model.identifier_order.rank
         self._exclusive_kinds = model.exclusive_kinds
         self._members: dict[str, list[str]] = {}
-        self._exclusive: dict[str, set[str]] = {}  # by customer, the exclusive kinds that it has
+        self._exclusive: dict[str, frozenset[str]] = {}  # by customer, the exclusive kinds that it has
         self._apart: dict[str, set[str]] = {}
 
     def add(self, key: str) -> None:
@@ -113,7 +121,7 @@ class Customers:
         self.of[key] = key
         self._members[key] = [key]
         if (kind := key.partition(":")[0]) in self._exclusive_kinds:
-            self._exclusive[key] = {kind}
+            self._exclusive[key] = _only(kind)
 
     def keep_apart(self, a: str, b: str) -> None:
         """No join makes these two one."""
@@ -142,7 +150,7 @@ class Customers:
             of[key] = keep
         self._members[keep] += self._members.pop(gone)
         if kinds:
-            self._exclusive[keep] = self._exclusive.get(keep, set()) | self._exclusive.pop(gone)
+            self._exclusive[keep] = self._exclusive.get(keep, _NONE) | self._exclusive.pop(gone)
         return Renaming(keep, gone)
 
 
@@ -161,14 +169,15 @@ class Identities:
         self.corrections: list[Correction] = []
         self.refusals: dict[Pair, Refusal] = {}
         self.unresolved = False
-        self.stale: set[str] = set()  # identifiers of whom something new is to be said
-        self.stale_pairs: set[Pair] = set()  # pairs of whose refusal something new is to be said
+        # Dicts for sets: there are as many of these as households, and an empty set is three times as large.
+        self.stale: dict[str, None] = {}  # identifiers of whom something new is to be said
+        self.stale_pairs: dict[Pair, None] = {}  # pairs of whose refusal something new is to be said
         self.contested = False
         self._model = model
         self.strongest = model.identifier_order.strongest
         self._customers = Customers(model)
         self.customer_of = self._customers.of
-        self._exclusive: set[str] = set()  # kinds of which one identifier was seen
+        self._exclusive = _NONE  # kinds of which one identifier was seen
         self._refused: dict[str, list[Pair]] = {}  # by identifier, the pairs of its refusals
         self._last: _Turn | None = None  # no link's turn is later; known where it matters
 
@@ -223,7 +232,7 @@ class Identities:
         """Resolve what could not be joined at once; whether an identifier changed its customer."""
         self.unresolved = False
         before = self.customer_of
-        self.stale_pairs.update(self.refusals)
+        self.stale_pairs.update(dict.fromkeys(self.refusals))
         self._customers, refusals = resolve(before, self.links, self.corrections, self._model)
         self.customer_of = self._customers.of
         self.refusals, self._refused = {}, {}
@@ -231,17 +240,17 @@ class Identities:
             self._refuse(refusal)
         self._last = None
         moved = [key for key, customer in self.customer_of.items() if customer != before[key]]
-        self.stale.update(moved)
+        self.stale.update(dict.fromkeys(moved))
         return bool(moved)
 
     def _add(self, key: str) -> None:
         self._customers.add(key)
-        self.stale.add(key)
+        self.stale[key] = None
         kind = key.partition(":")[0]
         if kind in self._model.exclusive_kinds:
             if kind in self._exclusive:
                 self.contested = True
-            self._exclusive.add(kind)
+            self._exclusive = self._exclusive | _only(kind) if self._exclusive else _only(kind)
         if len(self.customer_of) == self._model.max_household + 1:
             self.contested = self.unresolved = True
 
@@ -257,7 +266,7 @@ class Identities:
         for key in pair:
             if at < self.first_linked_at.get(key, at + 1):
                 self.first_linked_at[key] = at
-                self.stale.add(key)
+                self.stale[key] = None
         return self._join(pair, at) if in_time else []
 
     def _in_time(self, pair: Pair, at: int, new: bool, leaf: bool) -> bool:
@@ -290,10 +299,10 @@ class Identities:
             return []
         if isinstance(joined, Renaming):
             moved = members[joined.gone]
-            self.stale.update(moved)
+            self.stale.update(dict.fromkeys(moved))
             if self.refusals:
                 for key in moved:
-                    self.stale_pairs.update(self._refused.get(key, ()))
+                    self.stale_pairs.update(dict.fromkeys(self._refused.get(key, ())))
             return [joined]
         if pair not in self.refusals:
             self._refuse(Refusal(pair, at, joined))
@@ -301,6 +310,6 @@ class Identities:
 
     def _refuse(self, refusal: Refusal) -> None:
         self.refusals[refusal.pair] = refusal
-        self.stale_pairs.add(refusal.pair)
+        self.stale_pairs[refusal.pair] = None
         for key in refusal.pair:
             self._refused.setdefault(key, []).append(refusal.pair)

@@ -228,7 +228,7 @@ def test_step_by_step_and_in_any_order_it_is_what_resolve_says_of_the_whole(
         assert identities.refusals == whole.refusals
         for key in identities.stale:
             known_customers[key] = identities.customer_of[key]
-        identities.stale = set()
+        identities.stale = {}
         assert known_customers == whole.customers.of
         for pair in identities.stale_pairs:
             known_refusals.pop(pair, None)
@@ -237,7 +237,7 @@ def test_step_by_step_and_in_any_order_it_is_what_resolve_says_of_the_whole(
                 known_refusals[pair] = (
                     identities.refusals[pair], identities.customer_of[a], identities.customer_of[b]
                 )  # fmt: skip
-        identities.stale_pairs = set()
+        identities.stale_pairs = {}
         assert known_refusals == {
             (a, b): (refusal, whole.customers.of[a], whole.customers.of[b])
             for (a, b), refusal in whole.refusals.items()
