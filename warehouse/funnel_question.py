@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from warehouse.answer import QuestionError, ask, utc
 from warehouse.binds import Binds
@@ -89,15 +89,13 @@ class Question:
         """SQL: a row per counted unit that SQL can walk: unit, value, level, times, undecided. `now`: the watermark,
         UTC ms.
         """
-        tries = self._tries(binds)
-        undecided = f"level < {self.last} and latest_entry + {tries.window} >= {binds.bound(now)}"
-        return f"select unit, value, level, times, {undecided} as undecided from ({tries.sql()})"  # noqa: S608
+        return self._tries(binds).sql(binds.bound(now))
 
     def walked(self, connection: Engine, now: int) -> list[Try]:
         """The counted tries of the other units."""
         binds = Binds()
-        sql = self._tries(binds).left_out()
-        if sql is None:
+        left_out = self._tries(binds).left_out()
+        if left_out is None:
             return []
         since, until = self.range_ms
         rules = Rules(
@@ -109,7 +107,7 @@ class Question:
             spans=tuple((one.first - 1, one.last - 1) for one in self.exclusions),
         )
         found = []
-        rows = ask(connection, text(sql), binds).itertuples(index=False, name=None)
+        rows = ask(connection, left_out, binds).itertuples(index=False, name=None)
         for unit, keys, outs, values in rows:
             one = walk(keys, outs, rules)
             if one is not None:

@@ -10,6 +10,7 @@ and along these, each step is taken as early as it can be, an optional one whene
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from warehouse.counted_try import COMPLETED, deepest
 from warehouse.layers import layers
 
 _BEFORE = "arrayPushFront(arrayPopBack({}), {})"
@@ -42,11 +43,13 @@ class Limit:
         return " and ".join(conditions) or "1"
 
 
-def walked(entered: str, limits: Sequence[Limit], *, strict: bool, window: str) -> str:
-    """SQL as of `Tries.sql`, of units that have `unit, ts, taken, entries, entry_values, latest_entry`."""
+def walked(entered: str, limits: Sequence[Limit], *, strict: bool, window: str) -> tuple[str, str]:
+    """SQL of the times of the counted try, and of the rows with what they are worked out of, among it `level`; of
+    units that have ts, taken and entry_1.
+    """
     walk = _Walk(limits, strict=strict, window=window)
     chosen = walk.chosen(walk.reached(entered))
-    return walk.runs(chosen) if strict else walk.times(walk.going_on(chosen))
+    return walk.runs(chosen) if strict else (walk.times(), walk.going_on(chosen))
 
 
 class _Walk:
@@ -75,7 +78,7 @@ class _Walk:
 
     def reached(self, entered: str) -> str:
         """`entry_k` for every step k."""
-        passes = ["entries as entry_1"]
+        passes = []
         for k in range(2, self._last + 1):
             before = [f"entry_{b}" for b in self._before(k)]
             names = [f"e{n}" for n, _ in enumerate(before)]
@@ -94,20 +97,14 @@ class _Walk:
                     " ts, taken, arrayEnumerate(ts))"
                 )
             passes.append(f"arrayMap((t, e) -> if(t - e <= {self._window}, e, 0), ts, {entry}) as entry_{k}")
-        return layers(entered, *passes)
+        return layers(entered, *_together(passes))
 
     def chosen(self, reached: str) -> str:
-        """`level`, and of the try that is completed first the instant of it, and the latest entry it can have."""
-        levels = range(self._last, 1, -1)
-        level = ", ".join(f"arrayExists(e -> e > 0, entry_{k}), {k}" for k in levels)
-        entries = ", ".join(f"level = {k}, entry_{k}" for k in levels)
-        return layers(
-            reached,
-            f"multiIf({level}, 1) as level",
-            f"multiIf({entries}, entry_1) as reaching",
-            "arrayMin(arrayFilter((t, e) -> e > 0, ts, reaching)) as completed",
-            "arrayMax(arrayFilter((e, t) -> t = completed, reaching, ts)) as entry",
-        )
+        """`level` and `entry` of the counted try; as `ending` its level at touchpoints that complete it, else 0."""
+        return f"""
+            select unit, ts, taken, entry_values, latest_entry, level, {COMPLETED},
+                   arrayMap(t -> if(t = completed, level, 0), ts) as ending
+            from (select unit, ts, taken, entry_values, latest_entry, {deepest(self._last)} from ({reached}))"""  # noqa: S608
 
     def going_on(self, chosen: str) -> str:
         """`goes_on_k` for every step k."""
@@ -120,21 +117,20 @@ class _Walk:
                 f"({name} and {self._limits[f - 1].holds('t', 'u')})"
                 for f, name in zip(following, names, strict=True)
             )
-            ends = f"level = {k} and t = completed"
             if not following:
-                goes_on = f"arrayMap((t, m) -> {_bit(k)} and {ends}, ts, taken)"
+                goes_on = f"arrayMap((m, e) -> {_bit(k)} and e = {k}, taken, ending)"
             else:
                 after = ", ".join(["ts", "arrayEnumerate(ts)", *arrays])
                 goes_on = (
-                    f"arrayMap((t, m, i) -> {_bit(k)} and (({ends}) or (level > {k} and arrayExists("
-                    f"(u, j, {', '.join(names)}) -> j > i and ({onward}), {after}))),"
-                    " ts, taken, arrayEnumerate(ts))"
+                    f"arrayMap((t, m, e, i) -> multiIf(not {_bit(k)}, 0, e = {k}, 1, level > {k}, arrayExists("
+                    f"(u, j, {', '.join(names)}) -> j > i and ({onward}), {after}), 0),"
+                    " ts, taken, ending, arrayEnumerate(ts))"
                 )
             passes.append(f"{goes_on} as goes_on_{k}")
-        return layers(chosen, *passes)
+        return layers(chosen, *_together(passes))
 
-    def runs(self, chosen: str) -> str:
-        """The same where the order is strict: `run_k[i]` are the times of a try that takes step k at i, from there
+    def runs(self, chosen: str) -> tuple[str, str]:
+        """Both where the order is strict: `run_k[i]` are the times of a try that takes step k at i, from there
         on. Of several with this entry and end the one counts whose steps come earliest.
         """
         passes = []
@@ -154,32 +150,38 @@ class _Walk:
                 ]
             )
             passes.append(
-                f"arrayMap(({', '.join(['t', 'm', 'u', *names])}) -> multiIf(not ({_bit(k)}), emptyArrayUInt64(),"
-                f" level = {k} and t = completed, [t], {rest}emptyArrayUInt64()), ts, taken, {after}) as run_{k}"
+                f"arrayMap(({', '.join(['t', 'm', 'e', 'u', *names])}) -> multiIf(not {_bit(k)}, emptyArrayUInt64(),"
+                f" e = {k}, [t], {rest}emptyArrayUInt64()), ts, taken, ending, {after}) as run_{k}"
             )
-        begun = "arrayFilter((run, t) -> t = entry and notEmpty(run), run_1, ts)"
+        begun = "arrayFilter((run, t) -> if(t = entry, notEmpty(run), 0), run_1, ts)"
         earliest = f"arraySort(run -> arrayMap(at -> if(at = 0, {_NEVER}, at), run), {begun})[1]"
-        return f"""
-            select unit, level, latest_entry, entry_values, {earliest} as times
-            from ({layers(chosen, *passes)})"""  # noqa: S608
+        return earliest, layers(chosen, *_together(passes))
 
-    def times(self, going_on: str) -> str:
-        """When the counted try took each step."""
-        steps = range(1, self._last + 1)
-        places = ["arrayFirstIndex((t, g) -> t = entry and g, ts, goes_on_1) as place_1"]
-        for k in steps[1:]:
-            before = f"greatest({', '.join(['0', *(f'place_{b}' for b in self._before(k))])})"
-            places.append(
-                f"if(level < {k}, 0, arrayFirstIndex((t, g, i) -> g and i > {before} and"
-                f" {self._limits[k - 1].holds(f'ts[{before}]', 't')}, ts, goes_on_{k}, arrayEnumerate(ts)))"
-                f" as place_{k}"
-            )
-        times = ", ".join(f"if(place_{k} = 0, 0, ts[place_{k}])" for k in steps)
-        return f"""
-            select unit, level, latest_entry, entry_values, arraySlice([{times}], 1, level) as times
-            from ({layers(going_on, *places)})"""  # noqa: S608
+    def times(self) -> str:
+        """When the counted try took each step, over the columns of `going_on`."""
+        goes_on = ", ".join(f"goes_on_{k}" for k in range(1, self._last + 1))
+        least = ", ".join(limit.after or "0" for limit in self._limits)
+        # the first step is taken at the entry; one without a limit comes within the window
+        most = ", ".join(["0", *(limit.within or self._window for limit in self._limits[1:])])
+        place = "arrayMax(places)"
+        since = f"t - if({place} = 0, entry, ts[{place}])"
+        taken = (
+            f"arrayFirstIndex((t, g, i) -> g and i > {place} and toInt64({since}) between least and most,"
+            " ts, goes, arrayEnumerate(ts))"
+        )
+        places = (
+            f"arrayFold((places, goes, least, most) -> arrayPushBack(places, {taken}),"
+            f" [{goes_on}], [{least}], [{most}], emptyArrayUInt32())"
+        )
+        return f"arrayMap(i -> if(i = 0, 0, ts[i]), arraySlice({places}, 1, level))"
+
+
+def _together(passes: Sequence[str]) -> Iterator[str]:
+    """Two in each layer: half as many are planned sooner, though what is used again is written out again."""
+    for n in range(0, len(passes), 2):
+        yield ", ".join(passes[n : n + 2])
 
 
 def _bit(k: int) -> str:
     """SQL: whether `m` takes step k."""
-    return f"bitAnd(m, {1 << (k - 1)}) != 0"
+    return f"(bitAnd(m, {1 << (k - 1)}) != 0)"

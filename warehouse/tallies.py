@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Engine, text
+from sqlalchemy import ColumnClause, Engine, Select, TextClause, column, func, select, text
 
 from warehouse.answer import ask
 from warehouse.binds import Binds
@@ -97,12 +98,14 @@ def tallies(
     """
     walked = question.walked(connection, now)
     binds = Binds()
-    sql = _per_value(question, binds, now, None if trend is None else trend.sql)
-    if not walked:  # else it is not known yet which values are the most frequent
-        sql = _most_frequent(sql, most, trend=trend is not None)
-    found = ask(connection, text(sql), binds)
+    bucket = None if trend is None else trend.sql
+    # with walked tries it is not known yet which values are the most frequent
+    kept_apart = most if question.by and not walked else None
+    found = ask(connection, _asked(question, binds, now, bucket, kept_apart), binds)
     of: dict[str, list[Tally]] = {}
     for value, reached, still, ended, gaps, totals, buckets in found.itertuples(index=False, name=None):
+        if not reached:
+            continue  # nobody at all
         of.setdefault(value, []).append(
             Tally(
                 list(reached),
@@ -132,8 +135,42 @@ def _ranked(of: Mapping[str, Tally], last: int, most: int) -> dict[str, Tally]:
     return kept | ({OTHER: Tally.together(others, last)} if others else {})
 
 
+def _asked(
+    question: Question, binds: Binds, now: int, bucket: str | None, most: int | None
+) -> Select[Any] | TextClause:
+    """A row per value; one without a breakdown, of empty arrays where nobody is. `most`: so many values are kept apart;
+    None: all.
+    """
+    per_value = _per_value(question, binds, now, bucket)
+    if not question.by:
+        return text(per_value)
+    names = ("value", "reached", "still", "ended", "gaps", "totals", "trend")
+    columns: list[ColumnClause[Any]] = [column(name) for name in names]
+    if most is None:
+        return select(*columns).select_from(text(f"({per_value} group by value)"))
+    _, *of_steps, gaps, totals, trend = columns
+    of_buckets = [func.tupleElement(trend, n) for n in range(1, 5)]
+    added = func.any(trend) if bucket is None else func.sumMap(*of_buckets)
+    # the others come last
+    place = f"row_number() over (order by value = '{OTHER}', reached[1] desc, value)"
+    ranked = f"""
+        select reached, still, ended, gaps, totals, trend, if({place} > {most}, '{OTHER}', value) as shown
+        from ({per_value} group by value)"""  # noqa: S608
+    return (
+        select(
+            column("shown"),
+            *(func.sumForEach(one) for one in of_steps),
+            func.groupArrayArrayForEach(gaps),
+            func.groupArrayArray(totals),
+            added,
+        )
+        .select_from(text(f"({ranked})"))
+        .group_by(column("shown"))
+    )
+
+
 def _per_value(question: Question, binds: Binds, now: int, bucket: str | None) -> str:
-    """SQL: a row per value; whatever is of each step is one aggregate over arrays, however many steps there are."""
+    """SQL without its group by. Whatever is of each step is one aggregate over arrays, however many steps there are."""
     last = question.last
     steps = f"range(1, {last + 1})"
     # what was not taken is 0, and so is what lies beyond an array's end
@@ -148,23 +185,11 @@ def _per_value(question: Question, binds: Binds, now: int, bucket: str | None) -
         at = bucket.format("times[1]")
         trend = f"sumMap([{at}], [toUInt64(1)], [toUInt64(level = {last})], [toUInt64(undecided)])"
     return f"""
-        select value, sumForEach(arrayMap(k -> toUInt64(times[k] > 0), {steps})) as reached,
-               sumForEach(arrayMap(k -> toUInt64(k = level and undecided), {steps})) as still,
-               sumForEach(arrayMap(k -> toUInt64(k = level and not undecided), {steps})) as ended,
+        select {"value" if question.by else "''"} as value,
+               sumForEach(arrayMap(k -> toUInt64(times[k] > 0), {steps})) as reached,
+               sumForEach(arrayMap(k -> toUInt64(if(k = level, undecided, 0)), {steps})) as still,
+               sumForEach(arrayMap(k -> toUInt64(if(k = level, not undecided, 0)), {steps})) as ended,
                groupArrayForEach(arrayMap(k -> {gap}, range(2, {last + 1}))) as gaps,
                groupArrayIf(toInt64(times[{last}]) - toInt64(times[1]), level = {last}) as totals,
                {trend} as trend
-        from ({question.units(binds, now)})
-        group by value"""  # noqa: S608  values are bound, names are ours
-
-
-def _most_frequent(per_value: str, most: int, *, trend: bool) -> str:
-    added = "sumMap(trend.1, trend.2, trend.3, trend.4)" if trend else "any(trend)"
-    return f"""
-        select if(place <= {most} and value != '{OTHER}', value, '{OTHER}') as shown,
-               sumForEach(reached), sumForEach(still), sumForEach(ended), groupArrayArrayForEach(gaps),
-               groupArrayArray(totals),
-               {added}
-        from (select *, row_number() over (order by value = '{OTHER}', reached[1] desc, value) as place
-              from ({per_value}))
-        group by shown"""  # noqa: S608
+        from ({question.units(binds, now)})"""  # noqa: S608  values are bound, names are ours

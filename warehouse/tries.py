@@ -22,8 +22,12 @@ two steps overlap, or something excluded happened.
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnClause, Select, column, select, text
 
 from warehouse import limited_tries
+from warehouse.counted_try import COMPLETED, deepest
 from warehouse.layers import layers
 from warehouse.limited_tries import Limit
 
@@ -75,26 +79,28 @@ class Tries:
         """Whether a step is optional or has limits."""
         return any(limit.any for limit in self.limits)
 
-    def sql(self) -> str:
+    def sql(self, now: str) -> str:
         """A row per counted unit: unit, value, level, times (UTC ms, one per level; 0: it went on without),
-        latest_entry (UTC ms).
+        undecided at `now` (SQL, UTC ms).
         """
         if self.limited:
-            entered = f"""
-                select unit, ts, taken, entry_values, latest_entry, entries
-                from ({self._arrays()}) where latest_entry > 0 and not left_out"""  # noqa: S608
-            walked = limited_tries.walked(
+            entered = self._entered("entries as entry_1")
+            times, walked = limited_tries.walked(
                 entered, self.limits, strict=self.order == "strict", window=self.window
             )
         else:
-            walked = {"ordered": self._ordered, "strict": self._strict, "any": self._any}[self.order]()
-        return f"select unit, {self._value()} as value, level, times, latest_entry from ({walked})"  # noqa: S608
+            times, walked = {"ordered": self._ordered, "strict": self._strict, "any": self._any}[self.order]()
+        undecided = f"if(level < {self.last}, latest_entry + {self.window} >= {now}, 0)"
+        counted = f"unit, {self._value()} as value, level, {times} as times, {undecided} as undecided"
+        return f"select {counted} from ({walked})"  # noqa: S608
 
-    def left_out(self) -> str | None:
-        """SQL for what is left out of `sql`: unit, keys, outs, entry_values. None: nothing can be."""
+    def left_out(self) -> Select[Any] | None:
+        """What is left out of `sql`: unit, keys, outs, entry_values. None: nothing can be."""
         if self._left_out() == "0":
             return None
-        return f"select unit, sorted, outs, entry_values from ({self._arrays()}) where left_out"  # noqa: S608
+        names = ("unit", "keys", "outs", "entry_values")
+        columns: list[ColumnClause[Any]] = [column(name) for name in names]
+        return select(*columns).select_from(text(f"({self._arrays()})")).where(text("left_out"))
 
     def _value(self) -> str:
         if not self.units.valued:
@@ -106,24 +112,35 @@ class Tries:
         if self.order == "any":
             taking = steps_of("e.1")
         at = f"times[{place}]"
-        values = f"arrayFilter(e -> {at_of('e.1')} = {at} and {taking} != 0, entry_values)"
+        values = f"arrayFilter(e -> if({at_of('e.1')} = {at}, {taking} != 0, 0), entry_values)"
         value = f"arrayMin(arrayMap(e -> e.2, {values}))"
         if self.value_at > 1:
             missing = f"'{not_reached(self.value_at)}'"
-            return f"if(level < {place} or {at} = 0, {missing}, {value})"
+            return f"multiIf(level < {place}, {missing}, {at} = 0, {missing}, {value})"
         return value
 
     def _arrays(self) -> str:
         """`ts`: times, `taken`: steps taken at each, `entries`: the times that may be entries, else 0."""
+        in_order = "keys" if self.order == "strict" else "arraySort(keys)"
         return layers(
             self.units.sql,
-            f"{'keys' if self.order == 'strict' else 'arraySort(keys)'} as sorted",
-            f"arrayMap(k -> bitShiftRight(k, {STEP_BITS}), sorted) as ts,"
-            f" arrayMap(k -> bitAnd(k, {STEPS_TAKEN}), sorted) as taken",
+            f"arrayMap(k -> bitShiftRight(k, {STEP_BITS}), {in_order}) as ts,"
+            f" arrayMap(k -> bitAnd(k, {STEPS_TAKEN}), {in_order}) as taken",
             f"arrayMap((t, m) -> if({self._enters()}, t, 0), ts, taken) as entries,"
-            f" arrayMap(x -> {at_of('x')}, outs) as excluded",
-            f"arrayMax(entries) as latest_entry, {self._left_out()} as left_out",
+            f" arrayMax(entries) as latest_entry, {self._left_out()} as left_out",
         )
+
+    def _entered(self, *columns: str) -> str:
+        """The units with an entry, whose counted try SQL can walk, and further columns."""
+        excluded = [f"arrayMap(x -> {at_of('x')}, outs) as excluded"] if self._spoilable else []
+        return f"""
+            select unit, ts, taken, entry_values, latest_entry, {", ".join([*excluded, *columns])}
+            from ({self._arrays()}) where latest_entry > 0 and not left_out"""  # noqa: S608
+
+    @property
+    def _spoilable(self) -> bool:
+        """Whether SQL has to look for what is excluded."""
+        return self.units.excluding and self.whole and not self.limited
 
     def _enters(self) -> str:
         takes_first = "m != 0" if self.order == "any" else "bitAnd(m, 1) != 0"
@@ -149,8 +166,8 @@ class Tries:
             f" {_LOWEST.format('n')}), ts, taken, {_AFTER.format('ts')}, {_AFTER.format('taken')})"
         )
 
-    def _entered(self) -> str:
-        """The units with an entry, and `entry_k` for every step k."""
+    def _reaching(self) -> str:
+        """`entry_k` for every step k."""
         passes = ["entries as entry_1"]
         for k in range(2, self.last + 1):
             before = f"entry_{k - 1}" if self.order == "strict" else f"arrayFill(e -> e > 0, entry_{k - 1})"
@@ -158,30 +175,20 @@ class Tries:
                 f"arrayMap((t, m, e) -> if({_bit(k)} and e > 0 and t - e <= {self.window}, e, 0),"
                 f" ts, taken, {_BEFORE.format(before)}) as entry_{k}"
             )
-        return f"""
-            select unit, ts, taken, excluded, entry_values, latest_entry, {", ".join(passes)}
-            from ({self._arrays()}) where latest_entry > 0 and not left_out"""  # noqa: S608
+        return self._entered(*passes)
 
     def _deepest(self) -> str:
         """Of each its `level`, and as `reached` the entries by which touchpoints reach it."""
-        levels = range(self.last, 1, -1)
-        level = ", ".join(f"arrayExists(e -> e > 0, entry_{k}), {k}" for k in levels)
-        reached = ", ".join(f"level = {k}, entry_{k}" for k in levels)
-        single = self.last == 1
-        return layers(
-            self._entered(),
-            f"{'1' if single else f'multiIf({level}, 1)'} as level",
-            f"{'entry_1' if single else f'multiIf({reached}, entry_1)'} as reached",
-        )
+        kept = "unit, ts, taken, entry_values, latest_entry"
+        return f"""
+            select {f"{kept}, excluded" if self._spoilable else kept}, {deepest(self.last)}
+            from ({self._reaching()})"""  # noqa: S608
 
     def _chosen(self) -> str:
         """`entry` of the try that is completed first, begun as late as that allows."""
-        if self.units.excluding and self.whole:
+        if self._spoilable:
             return self._chosen_of_those_not_spoiled()
-        return f"""
-            select *, arrayMin(arrayFilter((t, e) -> e > 0, ts, reached)) as completed,
-                   arrayMax(arrayFilter((e, t) -> t = completed, reached, ts)) as entry
-            from ({self._deepest()})"""  # noqa: S608
+        return layers(self._deepest(), COMPLETED)
 
     def _chosen_of_those_not_spoiled(self) -> str:
         """The same among the deepest tries that nothing excluded spoils; who has none is not counted.
@@ -191,9 +198,10 @@ class Tries:
         passes = []
         for k in range(self.last, 0, -1):
             after = "ts" if k == self.last else _AFTER.format(f"arrayReverseFill(d -> d > 0, done_{k + 1})")
-            done = "t" if k == self.last else f"if(level = {k}, t, d)"
-            takes = f"level >= {k} and {_bit(k)}"
-            passes.append(f"arrayMap((t, m, d) -> if({takes}, {done}, 0), ts, taken, {after}) as done_{k}")
+            passes.append(
+                f"arrayMap((t, m, d) -> if({_bit(k)}, multiIf(level = {k}, t, level > {k}, d, 0), 0),"
+                f" ts, taken, {after}) as done_{k}"
+            )
         begins = f"{self._enters()} and d > 0 and d - t <= {self.window}"
         end = f"if(level = {self.last}, one.1, one.3 + {self.window})"
         tries = (
@@ -204,48 +212,43 @@ class Tries:
         found = layers(self._deepest(), ", ".join(passes), f"{tries} as whole")
         return f"select *, whole[1].1 as completed, whole[1].3 as entry from ({found}) where notEmpty(whole)"  # noqa: S608
 
-    def _ordered(self) -> str:
+    def _ordered(self) -> tuple[str, str]:
+        """SQL of the times, and of the rows with what they are worked out of."""
         # each step as early as it can be, from the entry on
-        next_one = "length(times) < level and bitTest(m, length(times)) and (notEmpty(times) or t = entry)"
-        return f"""
-            select unit, level, latest_entry, entry_values,
-                   arrayFold((times, t, m) -> if({next_one}, arrayPushBack(times, t), times), ts, taken,
-                             emptyArrayUInt64()) as times
-            from ({self._chosen()})"""  # noqa: S608
+        next_one = "t >= entry and length(taking) < level and bitTest(m, length(taking))"
+        times = f"""
+            arrayFold((taking, t, m) -> if({next_one}, arrayPushBack(taking, t), taking), ts, taken,
+                      emptyArrayUInt64())"""
+        return times, self._chosen()
 
-    def _strict(self) -> str:
-        ends = "arrayFilter((i, t, e) -> t = completed and e = entry, arrayEnumerate(ts), ts, reached)"
-        return f"""
-            select unit, level, latest_entry, entry_values,
-                   arrayMin(arrayMap(i -> arraySlice(ts, i - level + 1, level), {ends})) as times
-            from ({self._chosen()})"""  # noqa: S608
+    def _strict(self) -> tuple[str, str]:
+        """The same; the steps of a try are neighbours."""
+        ends = "arrayFilter((i, t, e) -> if(t = completed, e = entry, 0), arrayEnumerate(ts), ts, reached)"
+        return f"arrayMin(arrayMap(i -> arraySlice(ts, i - level + 1, level), {ends}))", self._chosen()
 
-    def _any(self) -> str:
+    def _any(self) -> tuple[str, str]:
+        """The same; of each entry there is one `run` of times."""
         passes = [
             f"arrayReverseFill(n -> n > 0, arrayMap((t, m) -> if({_bit(k)}, t, 0), ts, taken)) as next_{k}"
             for k in range(1, self.last + 1)
         ]
         names = [f"n{k}" for k in range(1, self.last + 1)]
         nexts = ", ".join(f"next_{k}" for k in range(1, self.last + 1))
-        whole = f"if(length(run) = {self.last}, run[-1], run[1] + {self.window})"
-        return f"""
-            select unit, length(run) as level, latest_entry, entry_values, run as times
-            from (
-                select unit, latest_entry, entry_values,
-                       arraySort(run -> (-length(run), run[-1], -toInt64(run[1])), arrayFilter(
-                           run -> notEmpty(run)
-                               and not arrayExists(x -> x > run[1] and x < {whole}, excluded),
-                           arrayMap((e, {", ".join(names)}) -> if(e = 0, [], arraySort(arrayFilter(
-                               n -> n > 0 and n - e <= {self.window}, [{", ".join(names)}]
-                           ))), entries, {nexts})
-                       )) as runs,
-                       runs[1] as run
-                from (
-                    select unit, ts, taken, excluded, entry_values, latest_entry, entries, {", ".join(passes)}
-                    from ({self._arrays()}) where latest_entry > 0 and not left_out
-                )
-                where notEmpty(runs)
-            )"""  # noqa: S608
+        end = f"if(length(run) = {self.last}, run[-1], run[1] + {self.window})"
+        spoiled = f"arrayExists(x -> x > run[1] and x < {end}, excluded)"
+        counts = f"notEmpty(run) and not {spoiled}" if self._spoilable else "notEmpty(run)"
+        chosen = f"""
+            select unit, latest_entry, entry_values,
+                   arraySort(run -> (-length(run), run[-1], -toInt64(run[1])), arrayFilter(
+                       run -> {counts},
+                       arrayMap((e, {", ".join(names)}) -> if(e = 0, [], arraySort(arrayFilter(
+                           n -> n > 0 and n - e <= {self.window}, [{", ".join(names)}]
+                       ))), entries, {nexts})
+                   )) as runs,
+                   runs[1] as run, length(run) as level
+            from ({self._entered("entries", *passes)})
+            where notEmpty(runs)"""  # noqa: S608
+        return "run", chosen
 
 
 def steps_of(key: str) -> str:
