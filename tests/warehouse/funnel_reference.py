@@ -216,25 +216,52 @@ def _enters(t: Any, asked: Asked) -> bool:
 
 
 def _in_time(t: Any, run: tuple[Any, ...], step: Step, asked: Asked) -> bool:
-    before = [one for one in run if one is not None][-1].at
+    before = _latest(run)
     return bool(
         before <= t.at <= run[0].at + asked.window and before + step.after <= t.at <= before + step.within
     )
 
 
+def _alike(touchpoints: list[Any], asked: Asked) -> list[list[Any]]:
+    """Together what is of one time and takes the same steps: no rule tells which of them a try takes."""
+    alike: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    for t in touchpoints:
+        alike[t.at, *(step.takes(t) for step in asked.steps)].append(t)
+    return list(alike.values())
+
+
+def _one_of_each(groups: list[list[Any]], run: tuple[Any, ...], window: int) -> Iterator[Any]:
+    """Of each group one that the try has not taken yet, from the step it took last to the end of the window."""
+    since, until = _latest(run), run[0].at + window
+    for alike in groups:
+        at = alike[0].at
+        if since < at <= until:
+            yield alike[0]
+        elif at == since:
+            yield from [t for t in alike if not any(t is taken for taken in run)][:1]
+
+
+def _latest(run: tuple[Any, ...]) -> int:
+    """When the try took its last step."""
+    return next(int(t.at) for t in reversed(run) if t is not None)
+
+
 def _ordered(touchpoints: list[Any], asked: Asked) -> Iterator[tuple[Any, ...]]:
+    groups = _alike(touchpoints, asked)
+    taking = [[alike for alike in groups if step.takes(alike[0])] for step in asked.steps]
+
     def onward(run: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
         if run[-1] is not None:
             yield run
         if len(run) < len(asked.steps):
             step = asked.steps[len(run)]
-            for t in touchpoints:
-                if not any(t is taken for taken in run) and step.takes(t) and _in_time(t, run, step, asked):
+            for t in _one_of_each(taking[len(run)], run, asked.window):
+                if _in_time(t, run, step, asked):
                     yield from onward((*run, t))
             if step.optional:
                 yield from onward((*run, None))
 
-    for t in touchpoints:
+    for t, *_ in taking[0]:
         if _enters(t, asked):
             yield from onward((t,))
 
@@ -256,16 +283,17 @@ def _strict(touchpoints: list[Any], asked: Asked) -> Iterator[tuple[Any, ...]]:
 
 
 def _any(touchpoints: list[Any], asked: Asked) -> Iterator[tuple[Any, ...]]:
+    groups = _alike(touchpoints, asked)
+
     def onward(run: tuple[Any, ...], left: frozenset[int]) -> Iterator[tuple[Any, ...]]:
         yield run
-        for t in touchpoints:
-            if not any(t is taken for taken in run) and run[-1].at <= t.at <= run[0].at + asked.window:
-                for step in left:
-                    if asked.steps[step].takes(t):
-                        yield from onward((*run, t), left - {step})
+        for t in _one_of_each(groups, run, asked.window):
+            for step in left:
+                if asked.steps[step].takes(t):
+                    yield from onward((*run, t), left - {step})
 
     everything = frozenset(range(len(asked.steps)))
-    for t in touchpoints:
+    for t, *_ in groups:
         if _enters(t, asked):
             for step in everything:
                 if asked.steps[step].takes(t):
