@@ -20,12 +20,21 @@ from warehouse.put_back import pasts
 pytestmark = pytest.mark.slow
 DAY_MS = 86_400_000
 TOUCHPOINTS = 300_000
+# at some hours nobody has one
+AN_OPEN_ATTEMPT = """
+    insert into touchpoint_rows select * replace (
+        ['cart'] as attempt_kinds, ['open'] as attempt_outcomes, [null] as attempt_ended_ats,
+        [null] as attempt_recovered_ats, version + 1 as version
+    ) from touchpoint_rows order by occurred_at, id limit 1
+"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("many")
     assert large_folder.made(place, TOUCHPOINTS, different=15_000) > 0.8 * TOUCHPOINTS
+    with EmbeddedWarehouse(str(place / "warehouse")) as warehouse, client(warehouse.url) as made:
+        made.command(AN_OPEN_ATTEMPT)
     return place
 
 
