@@ -291,7 +291,7 @@ class Household:
 
     @property
     def begins_at(self) -> int:
-        """The earliest instant of what is held, UTC ms; 0 if nothing is."""
+        """The earliest instant of what is held, UTC ms; the watermark if nothing is."""
         touchpoints = self._elements.touchpoints
         copies = [
             *touchpoints.values(),

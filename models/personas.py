@@ -8,17 +8,12 @@ from models.trimming import Told
 class Personas:
     """The latest that was told of each identifier, and so of each customer."""
 
-    __slots__ = ("_of", "by_identifier", "stale")
+    __slots__ = ("by_identifier", "of", "stale")
 
     def __init__(self) -> None:
         self.by_identifier: dict[str, Told] = {}
         self.stale = False  # customers may be told otherwise than `of` says
-        self._of: dict[str, str] = {}
-
-    @property
-    def of(self) -> Mapping[str, str]:
-        """By customer, as it was last settled."""
-        return self._of
+        self.of: dict[str, str] = {}  # by customer, as it was last settled
 
     def tell(self, identifier: str, told: Told) -> None:
         """Something was said of the customer of this identifier; the latest holds."""
@@ -41,6 +36,6 @@ class Personas:
 
     def settle(self, customer_of: Mapping[str, str]) -> set[str]:
         """Bring `of` up to date; the customers of whom another persona is said now."""
-        before, self._of = self._of, {one: told.persona for one, told in self.latest(customer_of).items()}
+        before, self.of = self.of, {one: told.persona for one, told in self.latest(customer_of).items()}
         self.stale = False
-        return {one for one in before.keys() | self._of.keys() if before.get(one) != self._of.get(one)}
+        return {one for one in before.keys() | self.of.keys() if before.get(one) != self.of.get(one)}

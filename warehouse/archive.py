@@ -1,8 +1,8 @@
 """A household's past, read back from the warehouse as the elements that it was made of.
 
-Every touchpoint, identification and correction that was ever loaded is kept whole, as JSON, in `element_rows`,
-each content of it that was sent. `past` is one household's. Of many, never more
-than one block of them is in memory here: ClickHouse sorts, on its disk where it must.
+Every content of every touchpoint, identification and correction that was ever loaded is kept whole, as JSON, in
+`element_rows`. `past` is one household's. Of many, never more than one block of them is in memory here: ClickHouse
+sorts, on its disk where it must.
 
 `elements_seen` and `watermark` come from the greatest version that stands: what is said after the past was
 put back must not be beaten by what was said before it was lost.
