@@ -1,7 +1,7 @@
 """An answer: a DataFrame that knows the SQL it came from and up to when it is true."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -29,19 +29,29 @@ class QuestionError(DesirelineError):
     """
 
 
+Intervals = Callable[[], Sequence[tuple[float, float]]]
+
+
 class Measures(msgspec.Struct, frozen=True, kw_only=True):
     """What the columns of an answer measure, so that two answers can be set against each other.
 
     `keys` tell its rows apart; `counts` are numbers of independent happenings; of `rates` and `means` each is
-    named with the columns of (successes, trials) and of (standard deviation, number); `figures` are numbers
-    whose spread is not known, e.g. medians.
+    named with the columns of (successes, trials) and of (standard deviation, number); `intervals` are figures
+    whose own intervals of 95 %, one per row, are worked out when they are asked for; `figures` are numbers whose
+    spread is not known.
     """
 
     keys: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     rates: Mapping[str, tuple[str, str]] = {}
     means: Mapping[str, tuple[str, str]] = {}
+    intervals: Mapping[str, Intervals] = {}
     figures: tuple[str, ...] = ()
+
+
+def beside(frame: pd.DataFrame, low: str, high: str) -> Intervals:
+    """The intervals that stand in two columns."""
+    return lambda: list(zip(frame[low], frame[high], strict=True))
 
 
 class Parts(Mapping[str, Any]):

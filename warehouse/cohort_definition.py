@@ -20,19 +20,22 @@ all:
 | `all: […]`, `any: […]`, `not: …` | meet all, one, or not this |
 
 `did`, `did_not`, `journey` (its beginning), `value_at_least` (of journeys begun in it) and `first_touch` may have a
-period: `from` ≤ t < `to`, times without a zone in UTC; or `last_days`: so many times 24 hours before the watermark.
+period: `from` ≤ t < `to`, times without an offset in `timezone` (an IANA name; UTC); or `last_days`: so many times 24
+hours before the watermark.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
 
 from warehouse.answer import QuestionError, check_range
 from warehouse.doings import doing
+from warehouse.scope import in_zone, time_zone
 from warehouse.step import Step
 
 MOST_CUSTOMERS = 10_000
@@ -53,13 +56,18 @@ class Period(
     since: str | None = None
     until: str | None = None
     last_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
+    timezone: str | None = None
 
     def bounds(self, watermark: datetime | None) -> tuple[datetime | None, datetime | None]:
-        """First instant and the one after the last. Before the first watermark nothing is in the last days."""
+        """First instant and the one after the last. Before the first watermark nothing is in the last days.
+
+        QuestionError for what is no time, or no time zone.
+        """
         if self.last_days is not None:
             end = watermark or datetime.fromtimestamp(0, UTC)
             return end - timedelta(days=self.last_days), end
-        return _instant(self.since), _instant(self.until)
+        zone = time_zone(self.timezone or "UTC")
+        return _instant(self.since, zone), _instant(self.until, zone)
 
 
 class Did(Period, frozen=True, rename={"step": "did", "since": "from", "until": "to"}):
@@ -239,6 +247,10 @@ def _checked(condition: Condition) -> Condition:
     if isinstance(within, Period):
         if within.last_days is not None and (within.since or within.until):
             raise QuestionError("a period has both its last days and bounds", remedy="Leave one of them out.")
+        if within.timezone is not None and not (within.since or within.until):
+            raise QuestionError(
+                "a time zone is of no time", remedy="Give the period from or to, or leave it out."
+            )
         check_range(*within.bounds(None)) if within.last_days is None else None
     if isinstance(condition, Did):
         least, most = condition.times
@@ -292,7 +304,7 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
-def _instant(text: str | None) -> datetime | None:
+def _instant(text: str | None, zone: ZoneInfo) -> datetime | None:
     if text is None:
         return None
     try:
@@ -301,4 +313,4 @@ def _instant(text: str | None) -> datetime | None:
         raise QuestionError(
             f'"{text}" is no day or time', remedy="Write 2026-11-02 or 2026-11-02T13:00+01:00."
         ) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return in_zone(at, zone)

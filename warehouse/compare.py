@@ -1,7 +1,8 @@
 """Two answers to one question set against each other: each figure of both, their difference, its interval.
 
 Of rates: Newcombe's interval. Of means: Welch's. Of counts: what two Poisson counts of that size differ by chance,
-as they are, not per day. All of 95 %. A figure whose spread is not known (a median) has a difference alone.
+as they are, not per day. Of what has an interval of its own, e.g. a cost or a median: the two joined as Newcombe's
+are. All of 95 %. A figure whose spread is not known has a difference alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ import pandas as pd
 
 from warehouse.answer import Answer, Measures, answer
 from warehouse.comparison import read
-from warehouse.statistics import mean_difference, poisson_difference, rate_difference
+from warehouse.statistics import difference, mean_difference, poisson_difference, rate_difference
 
 
 def both(ask: Callable[..., Answer], said: str, among: Mapping[str, Any]) -> Answer:
@@ -44,11 +45,18 @@ _Row = Mapping[Any, Any]
 
 def _pairs(a: Answer, b: Answer, keys: list[str]) -> Iterator[tuple[tuple[Any, ...], _Row, _Row]]:
     """The rows of both by key, in the order of `a`, then what `b` alone has."""
-    of_a, of_b = (
-        {tuple(row[key] for key in keys): row for row in one.to_dict(orient="records")} for one in (a, b)
-    )
+    of_a, of_b = ({tuple(row[key] for key in keys): row for row in _rows(one)} for one in (a, b))
     for key in [*of_a, *(key for key in of_b if key not in of_a)]:
         yield key, of_a.get(key, {}), of_b.get(key, {})
+
+
+def _rows(found: Answer) -> list[dict[Any, Any]]:
+    """The rows, in which (name, "interval") is the interval of a figure that has one of its own."""
+    rows: list[dict[Any, Any]] = found.to_dict(orient="records")
+    for name, intervals in found.measures.intervals.items():
+        for row, interval in zip(rows, intervals(), strict=True):
+            row[name, "interval"] = interval
+    return rows
 
 
 def _measured(measures: Measures, a: _Row, b: _Row) -> Iterator[tuple[Any, ...]]:
@@ -72,6 +80,10 @@ def _measured(measures: Measures, a: _Row, b: _Row) -> Iterator[tuple[Any, ...]]
             else nothing
         )
         yield _row(name, a.get(name), b.get(name), bounds)
+    for name in measures.intervals:
+        one, other = ((row[name], *row[name, "interval"]) if row else (None, None, None) for row in (a, b))
+        bounds = nothing if one[0] is None or other[0] is None else difference(one, other)
+        yield _row(name, one[0], other[0], bounds)
     for name in measures.figures:
         yield _row(name, a.get(name), b.get(name), nothing)
 

@@ -11,7 +11,7 @@ from typing_extensions import Doc, Unpack
 from models.yaml_reader import parse_duration
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
+from warehouse.answer import Answer, Measures, QuestionError, answer, ask, beside, watermark
 from warehouse.binds import Binds
 from warehouse.breakdown import Breakdown
 from warehouse.current_model import model_of
@@ -99,7 +99,13 @@ def costs(
         said,
         up_to,
         measures=Measures(
-            keys=breakdown.fields, counts=("hit",), figures=("lost_rate", "conversions_lost", "cost")
+            keys=breakdown.fields,
+            counts=("hit",),
+            intervals={
+                "lost_rate": beside(frame, "lo", "hi"),
+                "conversions_lost": beside(frame, "conversions_lo", "conversions_hi"),
+                "cost": beside(frame, "cost_lo", "cost_hi"),
+            },
         ),
         parts={"value": worth},
         noun="costs",

@@ -11,7 +11,7 @@ from models.journey_model import JourneyModel
 from models.yaml_reader import parse_duration
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
+from warehouse.answer import Answer, Measures, QuestionError, answer, ask, beside, watermark
 from warehouse.binds import Binds
 from warehouse.breakdown import Breakdown
 from warehouse.current_model import model_of
@@ -72,15 +72,17 @@ def what_differs(
     over = binds.bound((int(up_to.timestamp() * 1000) if up_to else 0) - within_ms)
     journeys = _journeys(model, scope, within_ms, seen_ms, over, binds)
     found = ask(connection, text(_counted(asked, journeys, model, scope, binds)), binds)
+    frame = _compared(pd.DataFrame(found), least)
     return answer(
-        _compared(pd.DataFrame(found), least),
+        frame,
         found.sql(),
         found.watermark,
         measures=Measures(
             keys=("property", "value"),
             counts=("converters", "lost"),
             rates={"converters_share": ("converters", "of_converters"), "lost_share": ("lost", "of_lost")},
-            figures=("difference", "odds_ratio"),
+            intervals={"difference": beside(frame, "lo", "hi")},
+            figures=("odds_ratio",),
         ),
         noun="differences",
     )

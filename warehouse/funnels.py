@@ -26,6 +26,7 @@ interval (Wilson).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -35,12 +36,12 @@ from typing_extensions import Doc
 
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, QuestionError, answer, watermark
+from warehouse.answer import Answer, Intervals, Measures, QuestionError, answer, watermark
 from warehouse.breakdowns import differences
 from warehouse.funnel_question import Order, Question, ms
 from warehouse.keys import Per
 from warehouse.plain import plain, records
-from warehouse.statistics import wilson
+from warehouse.statistics import quantile_interval, wilson
 from warehouse.tallies import Milliseconds, Tally, tallies
 from warehouse.trends import trend_of
 
@@ -50,6 +51,7 @@ _BINS = (
     _HOUR, 2 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 3 * _DAY, 7 * _DAY, 14 * _DAY, 30 * _DAY,
     60 * _DAY, 90 * _DAY, 180 * _DAY, 365 * _DAY, 20 * 365 * _DAY,
 )  # fmt: skip
+_QUANTILES = {"median_s": 0.5, "p10_s": 0.1, "p90_s": 0.9}
 _COUNTS = ("step", "count", "open", "lost", "decided", "decided_before")
 _FIGURES = ("median_s", "mean_s", "p10_s", "p90_s", "sd_s")
 _COLUMNS = {
@@ -128,6 +130,7 @@ def funnel(
         found, _ = tallies(connection, alone, now, most=1, trend=trending)
         whole = found.get("", Tally.empty(question.last))
     overall = _frame(_rows(whole, question))
+    shown = [*of.values()] if by else [whole]
     parts: dict[str, Any] = {}
     frame = overall
     if by:
@@ -149,7 +152,7 @@ def funnel(
         counts=("count",),
         rates={"rate": ("count", "decided"), "rate_from_previous": ("count", "decided_before")},
         means={"mean_s": ("sd_s", "count")},
-        figures=("median_s", "p10_s", "p90_s"),
+        intervals=_quantile_intervals(shown, question.last),
     )
     return answer(frame, sql, up_to, measures=measures, parts=parts, noun="steps")
 
@@ -189,6 +192,16 @@ def _times(gaps: Milliseconds) -> tuple[float | None, ...]:
     p10, median, p90 = np.percentile(gaps, (10, 50, 90)) / 1000
     deviation = float(gaps.std(ddof=1)) / 1000 if len(gaps) > 1 else None
     return float(median), float(gaps.mean()) / 1000, float(p10), float(p90), deviation
+
+
+def _quantile_intervals(shown: Sequence[Tally], last: int) -> Mapping[str, Intervals]:
+    """Of the times of each row: the steps of one value after those of another."""
+
+    def of(quantile: float) -> list[tuple[float, float]]:
+        found = [quantile_interval(tally.gaps[step], quantile) for tally in shown for step in range(last)]
+        return [(low / 1000, high / 1000) for low, high in found]
+
+    return {name: partial(of, quantile) for name, quantile in _QUANTILES.items()}
 
 
 def _histogram(totals: Milliseconds, window_ms: int) -> pd.DataFrame:

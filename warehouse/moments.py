@@ -11,7 +11,7 @@ from models.journey_model import JourneyModel
 from models.yaml_reader import parse_duration
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
+from warehouse.answer import Answer, Measures, QuestionError, answer, ask, beside, watermark
 from warehouse.binds import Binds
 from warehouse.breakdown import Breakdown, comma, grouped
 from warehouse.current_model import model_of
@@ -82,15 +82,19 @@ def moments(
         f" {grouped(breakdown.keys)} having good >= {least_of} and bad >= {least_of}"
     )
     found = ask(connection, text(sql), binds)
+    frame = _compared(pd.DataFrame(found), breakdown.keys)
     return answer(
-        breakdown.named(_compared(pd.DataFrame(found), breakdown.keys)),
+        breakdown.named(frame),
         found.sql(),
         found.watermark,
         measures=Measures(
             keys=breakdown.fields,
             counts=("good", "bad"),
             rates={"good_rate": ("good_followed", "good"), "bad_rate": ("bad_followed", "bad")},
-            figures=("difference", "lift"),
+            intervals={
+                "difference": beside(frame, "lo", "hi"),
+                "lift": beside(frame, "lift_lo", "lift_hi"),
+            },
         ),
         noun="moments",
     )

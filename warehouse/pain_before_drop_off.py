@@ -9,7 +9,7 @@ from typing_extensions import Doc, Unpack
 
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, answer, ask
+from warehouse.answer import Answer, Measures, answer, ask, beside
 from warehouse.binds import Binds
 from warehouse.breakdown import NONE_SAID, Breakdown, comma, grouped
 from warehouse.rates import rate_of
@@ -74,7 +74,7 @@ def pain_before_drop_off(
             keys=(*breakdown.fields, "pain"),
             counts=("drop_offs", "silences"),
             rates={"share": ("drop_offs", "silences")},
-            figures=("lift",),
+            intervals={"lift": beside(frame, "lift_lo", "lift_hi")},
         ),
         parts={"matrix": breakdown.named(matrix)},
         noun="pain_before_drop_off",

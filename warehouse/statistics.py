@@ -1,11 +1,17 @@
 """How far a number can be trusted."""
 
 from collections.abc import Sequence
-from math import nan, sqrt
-from typing import TYPE_CHECKING
+from math import hypot, nan, sqrt
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Values = NDArray[np.integer[Any] | np.floating[Any]]
 
 
 def wilson(successes: int, trials: int, *, z: float = 1.96) -> tuple[float, float]:
@@ -16,13 +22,47 @@ def wilson(successes: int, trials: int, *, z: float = 1.96) -> tuple[float, floa
     """
     if not 0 <= successes <= trials:
         raise ValueError(f"{successes} successes in {trials} trials")
-    if not trials:
-        return 0.0, 1.0
-    rate = successes / trials
-    centre = rate + z * z / (2 * trials)
-    spread = z * sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
+    return wilson_score(successes / trials, trials, z=z) if trials else (0.0, 1.0)
+
+
+def wilson_score(rate: float, size: float, *, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of a rate of a sample of this size, which need not be whole."""
+    centre = rate + z * z / (2 * size)
+    spread = z * sqrt(rate * (1 - rate) / size + z * z / (4 * size * size))
+    scale = 1 + z * z / size
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+class ClusterSums(msgspec.Struct, frozen=True):
+    """Trials and successes in clusters, whose own hang together: their number, and sums over them of successes x,
+    trials n, and x², n², xn.
+    """
+
+    clusters: int
+    successes: int
+    trials: int
+    successes_squared: int
+    trials_squared: int
+    products: int
+
+
+def clustered_rate(of: ClusterSums, *, z: float = 1.96) -> tuple[float, float]:
+    """Confidence interval of successes / trials, (low, high) in 0–1; NaN of less than two clusters.
+
+    Wilson's, of the simple sample whose rate varies as much, and of no larger one than there is. Where all went
+    alike nothing varied, which says little of how it would: then each cluster counts once.
+    Source: E. L. Korn, B. I. Graubard, Survey Methodology 24 (1998), 193–201.
+    """
+    if of.clusters < 2:
+        return nan, nan
+    rate = of.successes / of.trials
+    squares = of.successes_squared - 2 * rate * of.products + rate * rate * of.trials_squared
+    variance = of.clusters / (of.clusters - 1) * squares / of.trials**2
+    if not 0 < rate < 1:
+        return wilson_score(rate, of.clusters, z=z)
+    return wilson_score(
+        rate, min(of.trials, rate * (1 - rate) / variance) if variance > 0 else of.clusters, z=z
+    )
 
 
 def rate_difference(
@@ -37,10 +77,19 @@ def rate_difference(
     low_b, high_b = wilson(successes_b, trials_b, z=z)
     if not trials_a or not trials_b:
         return low_b - high_a, high_b - low_a
-    a, b = successes_a / trials_a, successes_b / trials_b
+    low, high = difference((successes_a / trials_a, low_a, high_a), (successes_b / trials_b, low_b, high_b))
+    return max(-1.0, low), min(1.0, high)
+
+
+def difference(a: tuple[float, float, float], b: tuple[float, float, float]) -> tuple[float, float]:
+    """Confidence interval of figure b less figure a, each (figure, low, high) with its own; NaN where one is not known.
+
+    Source: G. Y. Zou, A. Donner, Statistics in Medicine 27 (2008), 1693–1702: of each the half that faces the other.
+    """
+    (at_a, low_a, high_a), (at_b, low_b, high_b) = a, b
     return (
-        max(-1.0, b - a - sqrt((b - low_b) ** 2 + (high_a - a) ** 2)),
-        min(1.0, b - a + sqrt((high_b - b) ** 2 + (a - low_a) ** 2)),
+        at_b - at_a - hypot(at_b - low_b, high_a - at_a),
+        at_b - at_a + hypot(high_b - at_b, at_a - low_a),
     )
 
 
@@ -55,10 +104,25 @@ def poisson_difference(a: int, b: int, *, z: float = 1.96) -> tuple[float, float
     (low_a, high_a), (low_b, high_b) = (
         (max(0.0, sqrt(n) - z / 2) ** 2, (sqrt(n + 1) + z / 2) ** 2) for n in (a, b)
     )
-    return (
-        b - a - sqrt((b - low_b) ** 2 + (high_a - a) ** 2),
-        b - a + sqrt((high_b - b) ** 2 + (a - low_a) ** 2),
-    )
+    return difference((a, low_a, high_a), (b, low_b, high_b))
+
+
+def quantile_interval(values: Values, quantile: float, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of a quantile (0–1) of what a sample is from, (low, high): two of its own values.
+
+    NaN where so small a sample bounds it on one side only. Source: W. J. Conover, Practical Nonparametric Statistics,
+    3rd ed. (1999), 3.2.
+    """
+    from scipy.stats import binom
+
+    number = len(values)
+    below, above = (1 - confidence) / 2, (1 + confidence) / 2
+    low, high = (int(binom.ppf(one, number, quantile)) for one in (below, above)) if number else (0, 0)
+    # the low-th smallest and the one after the high-th, counted from 1
+    if low < 1 or high >= number:
+        return nan, nan
+    within = np.partition(values, (low - 1, high))
+    return float(within[low - 1]), float(within[high])
 
 
 def mean_difference(

@@ -2,7 +2,7 @@
 thirty.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal, Unpack
 
 import pandas as pd
@@ -11,18 +11,21 @@ from typing_extensions import Doc
 
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, answer, ask
+from warehouse.answer import Answer, Measures, answer, ask, beside
 from warehouse.binds import Binds
 from warehouse.buckets import Unit, chosen, complete, first_day, number_of_day
 from warehouse.doings import active_in, doing
 from warehouse.scope import Scope
+from warehouse.statistics import ClusterSums, clustered_rate
 from warehouse.steps import check_names
 
 _LONGEST = {"week": 7, "month": 31}
 _WINDOWS = {"wau": 7, "mau": 30}
 _DTYPES = {
     **dict.fromkeys(("days", "customers", "at_least", "active"), "int64"),
-    **dict.fromkeys(("share", "share_at_least"), "float64"),
+    **dict.fromkeys(
+        ("share", "lo", "hi", "share_at_least", "share_at_least_lo", "share_at_least_hi"), "float64"
+    ),
 }
 _BY_DAY = {
     "day": "str",
@@ -33,7 +36,7 @@ _BY_DAY = {
 _BY_PERIOD = {"period": "str", "active": "int64", "mean_days": "float64", "complete": "bool"}
 
 
-@analysis("stickiness")
+@analysis("stickiness", hidden=("lo", "hi", "share_at_least_lo", "share_at_least_hi"))
 def stickiness(
     connection: Engine,
     *,
@@ -48,7 +51,8 @@ def stickiness(
     One row per number of days, 1 to 7 or 31, over all weeks or months that the range asked for touches, each
     counted whole, and that have ended at the watermark. Columns: days, customers (that were active on just so many;
     one counts in each week or month), at_least (on so many or more), active (on any), share and share_at_least
-    (of the active, 0–1; NaN: nobody was).
+    (of the active, 0–1; NaN: nobody was), lo, hi, share_at_least_lo, share_at_least_hi (95 %; the weeks of one
+    customer hang together; NaN: of one customer).
 
     `parts`: `by_period`: period (text: first day, ISO 8601), active, mean_days (of the active), complete; and `by_day`,
     a row for every day that the range touches: day, dau, wau and mau (customers active on the day, on one of the
@@ -66,43 +70,64 @@ def stickiness(
     )
     counted = {(bucket, days): n for bucket, days, n in of_periods.itertuples(index=False, name=None)}
     buckets = chosen(scope, per, {bucket for bucket, _ in counted}, of_periods.watermark)
-    frame, by_period = _of_periods(counted, buckets, per, scope, of_periods)
+    ended = [one for one in buckets if complete(one, per, scope.zone, of_periods.watermark)]
+    binds = Binds()
+    customers = active_in("day", done, scope, binds)
+    between = f"{binds.bound(min(ended, default=0))} and {binds.bound(max(ended, default=-1))}"
+    number = number_of_day("day", per)
+    spread = ask(
+        connection,
+        text(_SPREAD.format(customers=customers, number=number, between=between, longest=_LONGEST[per])),
+        binds,
+    )
+    frame = pd.DataFrame(_shares(spread, _LONGEST[per]), columns=list(_DTYPES)).astype(_DTYPES)
     return answer(
         frame,
-        f"{of_periods.sql()};\n\n{of_days.sql()}",
+        ";\n\n".join(one.sql() for one in (spread, of_periods, of_days)),
         of_days.watermark,  # asked first
-        measures=Measures(keys=("days",), figures=("customers", "share", "share_at_least")),
-        parts={"by_period": by_period, "by_day": _of_days(of_days, scope)},
+        measures=Measures(
+            keys=("days",),
+            intervals={
+                "share": beside(frame, "lo", "hi"),
+                "share_at_least": beside(frame, "share_at_least_lo", "share_at_least_hi"),
+            },
+            figures=("customers",),
+        ),
+        parts={
+            "by_period": _of_periods(counted, buckets, per, ended),
+            "by_day": _of_days(of_days, scope),
+        },
         noun="days",
     )
 
 
+def _shares(spread: Answer, longest: int) -> Iterator[tuple[Any, ...]]:
+    """A row of the answer per number of days."""
+    of = {row["days"]: row for row in spread.to_dict("records")}
+    for days in range(1, longest + 1):
+        if (row := of.get(days)) is None:
+            yield (days, 0, 0, 0, *[None] * 6)
+            continue
+        clusters, active = int(row["clusters"]), int(row["active"])
+        shares = []
+        for name in ("just", "at_least"):
+            n, squared, products = (int(row[f"{name}{sum_}"]) for sum_ in ("", "_squared", "_products"))
+            sums = ClusterSums(clusters, n, active, squared, int(row["active_squared"]), products)
+            shares += [n / active, *clustered_rate(sums)]
+        yield (days, int(row["just"]), int(row["at_least"]), active, *shares)
+
+
 def _of_periods(
-    counted: Mapping[tuple[int, int], int], buckets: range, per: Unit, scope: Scope, found: Answer
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    counted: Mapping[tuple[int, int], int], buckets: range, per: Unit, ended: Collection[int]
+) -> pd.DataFrame:
     longest = range(1, _LONGEST[per] + 1)
-    total = dict.fromkeys(longest, 0)
     periods = []
     for bucket in buckets:
         of_bucket = [counted.get((bucket, days), 0) for days in longest]
         active = sum(of_bucket)
         mean = sum(days * n for days, n in zip(longest, of_bucket, strict=True)) / active if active else None
-        ended = complete(bucket, per, scope.zone, found.watermark)
-        periods.append((first_day(bucket, per).isoformat(), active, mean, ended))
-        if ended:
-            for days, n in zip(longest, of_bucket, strict=True):
-                total[days] += n
-    everybody = sum(total.values())
-    rows = []
-    at_least = everybody
-    for days in longest:
-        share, share_at_least = (n / everybody if everybody else None for n in (total[days], at_least))
-        rows.append((days, total[days], at_least, everybody, share, share_at_least))
-        at_least -= total[days]
-    return (
-        pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES),
-        pd.DataFrame(periods, columns=list(_BY_PERIOD)).astype(_BY_PERIOD),
-    )
+        periods.append((first_day(bucket, per).isoformat(), active, mean, bucket in ended))
+    return pd.DataFrame(periods, columns=list(_BY_PERIOD)).astype(_BY_PERIOD)
 
 
 def _of_days(found: Answer, scope: Scope) -> pd.DataFrame:
@@ -150,4 +175,27 @@ from (
 )
 array join arrayMap(one -> (one, countEqual(buckets, one)), arrayDistinct(buckets)) as pair
 group by bucket, days order by bucket, days
+"""
+# customers with as many days in their weeks, in whatever order, are counted together first
+_SPREAD = """
+select days, sum(customers) as clusters, sum(customers * n) as active, sum(customers * n * n) as active_squared,
+       sum(customers * x) as just, sum(customers * x * x) as just_squared, sum(customers * x * n) as just_products,
+       sum(customers * y) as at_least, sum(customers * y * y) as at_least_squared,
+       sum(customers * y * n) as at_least_products
+from (
+    select customers, days, length(counts) as n, countEqual(counts, days) as x,
+           arrayCount(one -> one >= days, counts) as y
+    from (
+        select arraySort(arrayMap(one -> countEqual(buckets, one), arrayDistinct(buckets))) as counts,
+               count() as customers
+        from (
+            select arrayFilter(one -> one between {between}, arrayMap(day -> {number}, active)) as buckets
+            from ({customers})
+        )
+        where notEmpty(buckets)
+        group by counts
+    )
+    array join range(1, {longest} + 1) as days
+)
+group by days order by days
 """

@@ -14,12 +14,14 @@ Statistics 17 (2001), 521–526 (the jackknife); E. L. Korn, B. I. Graubard, Sur
 effective sample size); X. Yan, X. G. Su, Statistics in Biopharmaceutical Research 2 (2010), 329–335 (the interval).
 """
 
-from math import nan, sqrt
+from math import nan
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from warehouse.statistics import difference, wilson_score
 
 Counts = NDArray[np.int64]
 _Rates = NDArray[np.float64]
@@ -64,7 +66,7 @@ def risk_difference(
     weights = _weights(totals[0], totals[2])
     quantile = _quantile(count - 1)
     (low, high), (others_low, others_high) = (
-        _interval(rate, _effective(rate, rates, weights, total), quantile)
+        wilson_score(min(1.0, max(0.0, rate)), _effective(rate, rates, weights, total), z=quantile)
         for rate, rates, total in ((ours, without[0], totals[0]), (theirs, without[1], totals[2]))
     )
     return Difference(
@@ -72,8 +74,7 @@ def risk_difference(
         ours,
         theirs,
         ours - theirs,
-        ours - theirs - sqrt((ours - low) ** 2 + (others_high - theirs) ** 2),
-        ours - theirs + sqrt((high - ours) ** 2 + (theirs - others_low) ** 2),
+        *difference((theirs, others_low, others_high), (ours, low, high)),
     )
 
 
@@ -101,16 +102,6 @@ def _effective(rate: float, without: _Rates, weights: _Rates, trials: Counts) ->
     variance = (len(without) - 1) / len(without) * float(((without - without.mean()) ** 2).sum())
     # where all went alike nothing varied: that says little of how it would
     return min(size, rate * (1 - rate) / variance) if variance and 0 < rate < 1 else size
-
-
-def _interval(rate: float, size: float, quantile: float) -> tuple[float, float]:
-    """Wilson's interval of a rate of so large a sample."""
-    rate = min(1.0, max(0.0, rate))
-    square = quantile * quantile
-    centre = rate + square / (2 * size)
-    spread = quantile * sqrt(rate * (1 - rate) / size + square / (4 * size * size))
-    scale = 1 + square / size
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def _quantile(freedom: int) -> float:

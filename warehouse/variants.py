@@ -23,7 +23,7 @@ _ARRAYS = {"type": "types", "phase": "phases", "channel": "channels"}
 _LARGEST = 10_000
 
 
-@analysis("variants", hidden=("decided",))
+@analysis("variants", hidden=("journeys", "decided"))
 def variants(
     connection: Engine,
     *,
@@ -35,10 +35,10 @@ def variants(
     """Whole journeys by the sequence they walked, with share, conversion and duration.
 
     One row per variant, the most frequent first, and last "other" for the rest, if there is one. Columns: variant
-    (names with " > " between), length (of the sequence; 0: other), count (journeys), share (of all, 0–1),
-    converted, decided (journeys that are not open), rate (converted of the decided, 0–1), lo, hi (95 %), median_s
-    (from the first touchpoint to the last). The period is of the journey's beginning. QuestionError for a number
-    of variants that cannot be.
+    (names with " > " between), length (of the sequence; 0: other), count, journeys (all), share (count of
+    journeys, 0–1), converted, decided (journeys that are not open), rate (converted of the decided, 0–1), lo, hi
+    (95 %), median_s (from the first touchpoint to the last). The period is of the journey's beginning. QuestionError
+    for a number of variants that cannot be.
     """
     scope, binds = scope_of(connection, among), Binds()
     if not 1 <= most <= _LARGEST:
@@ -68,7 +68,8 @@ def variants(
         binds,
     )
     frame = pd.DataFrame(found).astype({"count": "int64", "converted": "int64", "decided": "int64"})
-    frame["share"] = frame["count"] / frame["count"].sum()
+    frame["journeys"] = frame["count"].sum()
+    frame["share"] = frame["count"] / frame["journeys"]
     frame["rate"] = frame["converted"] / frame["decided"].where(frame["decided"] > 0)
     bounds = [wilson(c, d) for c, d in zip(frame["converted"], frame["decided"], strict=True)]
     frame["lo"], frame["hi"] = [low for low, _ in bounds], [high for _, high in bounds]
@@ -80,14 +81,15 @@ def variants(
         measures=Measures(
             keys=("variant",),
             counts=("count",),
-            rates={"rate": ("converted", "decided")},
-            figures=("share", "median_s"),
+            rates={"share": ("count", "journeys"), "rate": ("converted", "decided")},
+            figures=("median_s",),
         ),
         noun="variants",
     )
 
 
 _DTYPES = {
-    "variant": "str", "length": "int64", "count": "int64", "share": "float64", "converted": "int64",
-    "decided": "int64", "rate": "float64", "lo": "float64", "hi": "float64", "median_s": "float64",
+    "variant": "str", "length": "int64", "count": "int64", "journeys": "int64", "share": "float64",
+    "converted": "int64", "decided": "int64", "rate": "float64", "lo": "float64", "hi": "float64",
+    "median_s": "float64",
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Two of anything: what is compared, and how the difference and its interval come about."""
 
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,10 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse.answer import Answer, Measures, QuestionError, answer
+from warehouse.answer import Answer, Measures, QuestionError, answer, beside
 from warehouse.compare import both
 from warehouse.comparison import read
-from warehouse.statistics import mean_difference, poisson_difference, rate_difference, wilson
+from warehouse.statistics import (
+    ClusterSums,
+    clustered_rate,
+    difference,
+    mean_difference,
+    poisson_difference,
+    quantile_interval,
+    rate_difference,
+    wilson,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -107,6 +117,81 @@ def test_every_figure_of_both_stands_beside_the_other_with_its_difference() -> N
     assert (rows["Retention", "entered"].a, rows["Retention", "entered"].b) == (0, 7)
     assert found.parts["of"] == {"a": "A", "b": "B"}
     assert found.parts["a"] is answers["A"]
+
+
+def test_what_has_an_interval_of_its_own_has_one_of_the_difference() -> None:
+    def of_pain(pains: list[str], costs: list[float], lows: list[float], highs: list[float]) -> Answer:
+        frame = pd.DataFrame({"pain": pains, "cost": costs, "cost_lo": lows, "cost_hi": highs})
+        measures = Measures(keys=("pain",), intervals={"cost": beside(frame, "cost_lo", "cost_hi")})
+        return answer(frame, "", None, measures=measures)
+
+    answers = {
+        "A": of_pain(["long_wait", "failure", "reopened"], [90, 20, 5], [70, 10, 1], [120, 40, 9]),
+        "B": of_pain(["failure", "long_wait", "repeated"], [18, np.nan, 7], [4, np.nan, 1], [33, np.nan, 9]),
+    }
+    found = both(lambda *, persona: answers[persona], "persona:A,B", {}).set_index("pain")
+    failure = found.loc["failure"]
+    assert (failure["difference"], failure["significant"]) == (-2, False)
+    # from b down to its low end and from a up to its high end, and the other way round
+    assert failure["lo"] == pytest.approx(-2 - (14**2 + 20**2) ** 0.5)
+    assert failure["hi"] == pytest.approx(-2 + (15**2 + 10**2) ** 0.5)
+    assert found.loc[["long_wait", "reopened", "repeated"], ["difference", "lo", "hi"]].isna().all(axis=None)
+    assert not found["significant"].any()
+
+
+@given(
+    st.floats(-50, 50), st.floats(0, 9), st.floats(0, 9), st.floats(-50, 50), st.floats(0, 9), st.floats(0, 9)
+)
+def test_the_interval_of_a_difference_of_figures_lies_around_it(
+    a: float, below_a: float, above_a: float, b: float, below_b: float, above_b: float
+) -> None:
+    low, high = difference((a, a - below_a, a + above_a), (b, b - below_b, b + above_b))
+    assert low <= b - a <= high
+    # no wider than the two ends that are farthest apart
+    assert low >= (b - below_b) - (a + above_a) - 1e-9
+    assert high <= (b + above_b) - (a - below_a) + 1e-9
+
+
+@given(st.lists(st.integers(0, 40), max_size=80), st.sampled_from([0.1, 0.5, 0.9]))
+def test_the_interval_of_a_quantile_is_the_one_that_scipy_gives(values: list[int], quantile: float) -> None:
+    from scipy.stats import quantile_test
+
+    theirs = (
+        quantile_test(values, p=quantile).confidence_interval(0.95)
+        if values
+        else SimpleNamespace(low=np.nan, high=np.nan)
+    )
+    low, high = quantile_interval(np.array(values, np.int64), quantile)
+    if np.isnan(theirs.low) or np.isnan(theirs.high):
+        assert np.isnan([low, high]).all()
+    else:
+        assert (low, high) == (theirs.low, theirs.high)
+
+
+def test_clusters_of_one_make_a_simple_sample() -> None:
+    simple = ClusterSums(500, 150, 500, 150, 500, 150)
+    assert clustered_rate(simple) == pytest.approx(wilson(150, 500), abs=1e-3)
+    assert np.isnan(clustered_rate(ClusterSums(1, 3, 9, 9, 81, 27))).all()
+
+
+def test_where_a_cluster_is_of_one_mind_it_counts_once() -> None:
+    # 100 customers with 10 weeks each, of which 30 are active every day of every week
+    one_mind = ClusterSums(100, 300, 1_000, 30 * 100, 100 * 100, 30 * 100)
+    assert clustered_rate(one_mind) == pytest.approx(wilson(30, 100), abs=2e-3)
+    everybody = ClusterSums(100, 1_000, 1_000, 100 * 100, 100 * 100, 100 * 100)
+    assert clustered_rate(everybody) == wilson(100, 100)
+
+
+def test_the_interval_of_a_clustered_rate_holds_the_true_one() -> None:
+    random = np.random.default_rng(20261127)
+    held, runs = 0, 400
+    for _ in range(runs):
+        weeks = random.integers(1, 12, 150)
+        hits = random.binomial(weeks, random.beta(1, 3, 150))
+        sums = [int(one.sum()) for one in (hits, weeks, hits * hits, weeks * weeks, hits * weeks)]
+        low, high = clustered_rate(ClusterSums(150, *sums))
+        held += low <= 0.25 <= high
+    assert 0.91 <= held / runs <= 0.98
 
 
 def test_what_nothing_is_known_of_is_not_significant() -> None:

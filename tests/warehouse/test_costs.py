@@ -10,7 +10,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from sqlalchemy import Engine
 
-from tests.warehouse.stories import EPOCH_MS, Told, empty, load, set_watermark
+from tests.warehouse.stories import EPOCH_MS, Told, empty, load, moment, set_watermark
 from tests.warehouse.worlds import DAY, END, SEEDS, Seen, World, campaign, instant, of, persona, within, world
 from warehouse.answer import QuestionError
 from warehouse.costs import costs
@@ -159,6 +159,16 @@ def test_what_is_compared_too_little_is_not_ranked(asked: Engine, told: World) -
     answer = costs(asked, least=1_000_000)
     assert answer["hit"].sum() > 0
     assert answer["cost"].isna().all()
+
+
+def test_costs_of_two_times_differ_with_an_interval(asked: Engine, told: World) -> None:
+    answer = costs(asked, by=["phase"], least=1, compare=f"before:{moment((EPOCH_MS + END) // 2):%Y-%m-%d}")
+    known = answer.dropna(subset=["difference"])
+    known = known[known["measure"].isin(["lost_rate", "conversions_lost", "cost"])].dropna(subset=["lo"])
+    assert set(known["measure"]) == {"lost_rate", "conversions_lost", "cost"}
+    for row in known.to_dict("records"):
+        assert row["lo"] <= row["difference"] <= row["hi"]
+        assert row["significant"] == (row["lo"] > 0 or row["hi"] < 0)
 
 
 REFUSED = {

@@ -6,6 +6,7 @@ customers against the reference that tries every way to walk the steps.
 
 import re
 from collections.abc import Callable
+from math import hypot
 from typing import Any
 
 import pytest
@@ -273,6 +274,29 @@ def test_times(
     told(text)
     answer = funnels.funnel(asked, steps.split(">"), within="15m", since=moment(EPOCH_MS))
     assert [None if at != at else at for at in answer["median_s"]] == expected
+
+
+def test_whether_times_differ_by_more_than_chance_is_said_of_two(asked: Engine, loader: Client) -> None:
+    """In the second week it takes two minutes more, which two hundred of each cannot tell from chance."""
+    empty(loader, "touchpoint_rows", "journey_rows")
+    week = 7 * 1440
+    stories = [
+        story(f"{begun}-{number}", f"{begun} view, {begun + slower + number % 20} buy")
+        for begun, slower in ((0, 1), (week, 3))
+        for number in range(200)
+    ]
+    load(loader, [t for one in stories for t in one] + KNOWN)
+    set_watermark(loader, LATER * 2)
+    answer = funnels.funnel(asked, ["view", "buy"], within="1h", compare=f"before:{moment(EPOCH_MS + week * MINUTE_MS):%Y-%m-%d}", since=moment(EPOCH_MS))  # fmt: skip
+    times = answer[answer["step"] == 2].set_index("measure")
+    # of 200 the 87th and the 114th smallest bound the median: 1 + 8 and 1 + 11 minutes
+    assert times.loc["median_s", ["a", "b", "difference"]].to_list() == [630, 750, 120]
+    assert times.loc["median_s", ["lo", "hi"]].to_list() == pytest.approx(
+        [120 - hypot(90, 90), 120 + hypot(90, 90)]
+    )
+    assert times.loc["p90_s", "lo"] < times.loc["p90_s", "difference"] < times.loc["p90_s", "hi"]
+    assert not times.loc["median_s", "significant"]
+    assert answer[answer["step"] == 1].set_index("measure").loc["median_s", ["lo", "hi"]].isna().all()
 
 
 OPEN = {

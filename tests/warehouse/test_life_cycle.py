@@ -33,6 +33,7 @@ from tests.warehouse.stories import EPOCH_MS, empty, load, moment, set_watermark
 from warehouse import cohorts
 from warehouse.answer import QuestionError
 from warehouse.life_cycle import life_cycle
+from warehouse.statistics import ClusterSums, clustered_rate
 from warehouse.stickiness import stickiness
 
 DAY = 1440  # minutes; the first day of a story is Thursday, 1 January 2026
@@ -309,15 +310,29 @@ def test_any_stickiness_is_that_of_the_reference(
     answer = stickiness(asked, per=per, **question)
 
     counts: dict[int, int] = {}
+    of_customer: dict[int, list[int]] = {}
     weeks = []
     for period in shown(by_period, question, per, watermark):
-        days = [n for one in everybody if (n := sum(day.asfreq(period.freq) == period for day in one))]
+        of_period = [sum(day.asfreq(period.freq) == period for day in one) for one in everybody]
+        days = [n for n in of_period if n]
         done = ended(period, zone, watermark)
+        for customer, n in enumerate(of_period) if done else ():
+            of_customer.setdefault(customer, []).extend([n] if n else [])
         weeks.append((text_of(period), len(days), sum(days) / len(days) if days else None, done))
         for n in days if done else ():
             counts[n] = counts.get(n, 0) + 1
     assert [tuple(row.values()) for row in rows_of(answer.parts["by_period"])] == weeks
     total = sum(counts.values())
+    clusters = [days for days in of_customer.values() if days]
+
+    def interval(takes: Callable[[int], bool]) -> tuple[float | None, float | None]:
+        if not clusters:
+            return None, None
+        pairs = [(sum(map(takes, days)), len(days)) for days in clusters]
+        sums = [sum(x**i * n**j for x, n in pairs) for i, j in ((1, 0), (0, 1), (2, 0), (0, 2), (1, 1))]
+        low, high = clustered_rate(ClusterSums(len(pairs), *sums))
+        return (None, None) if low != low else (low, high)
+
     assert rows_of(answer) == [
         pytest.approx(
             {
@@ -326,7 +341,15 @@ def test_any_stickiness_is_that_of_the_reference(
                 "at_least": (more := sum(times for days, times in counts.items() if days >= n)),
                 "active": total,
                 "share": counts.get(n, 0) / total if total else None,
+                **dict(zip(("lo", "hi"), interval(lambda days, n=n: days == n), strict=True)),
                 "share_at_least": more / total if total else None,
+                **dict(
+                    zip(
+                        ("share_at_least_lo", "share_at_least_hi"),
+                        interval(lambda days, n=n: days >= n),
+                        strict=True,
+                    )
+                ),
             }
         )
         for n in range(1, 8 if per == "week" else 32)
