@@ -5,6 +5,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import psutil
 
 _PR_SET_PDEATHSIG = 1
 _LEAST_URGENT = 19
+_LOOK_EVERY_S = 0.02
 
 
 def command(*arguments: str) -> list[str]:
@@ -51,10 +53,28 @@ def end(processes: Iterable[psutil.Process], *, patience_s: float) -> None:
     family = [member for process in processes for member in _family(process)]
     for member in family:
         _send(member, signal.SIGTERM)
-    _, alive = psutil.wait_procs(family, timeout=patience_s)
-    for member in alive:
+    for member in (alive := _left(family, after_s=patience_s)):
         _send(member, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=5)
+    _left(alive, after_s=5)
+
+
+def _left(processes: Sequence[psutil.Process], *, after_s: float) -> Sequence[psutil.Process]:
+    """Those that have not ended after so long."""
+    deadline = time.monotonic() + after_s
+    while True:
+        _, there = psutil.wait_procs(processes, timeout=0)
+        left = [process for process in there if not _waits_to_be_forgotten(process)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _waits_to_be_forgotten(process: psutil.Process) -> bool:
+    """Whether it has ended, and its parent has not asked how: in a container perhaps nobody ever does."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _family(process: psutil.Process) -> Sequence[psutil.Process]:

@@ -11,8 +11,8 @@ from desireline.settings import Settings, variable_of
 LOCAL = "127.0.0.1"
 LOCAL_WRITE_KEY = "local"
 LOCAL_STRIPE_SECRET = "whsec_local"  # noqa: S105  for senders on this machine; `up` listens on loopback with it
-_REBALANCE_TIMEOUT_S = 3  # the embedded broker ends a join only when this is over
-_SESSION_TIMEOUT_S = 10
+_REBALANCE_TIMEOUT_S = 3
+_SESSION_TIMEOUT_S = 6  # the embedded broker ends the first join of a group when half of it is over
 
 PORT_OPTIONS = {
     "dashboards_port": "--port",

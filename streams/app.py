@@ -1,5 +1,6 @@
 """The worker: a Faust app with its topics, its table and its agents. Nothing happens on import."""
 
+import asyncio
 import gc
 import logging
 from pathlib import Path
@@ -97,7 +98,7 @@ def run_worker(config: WorkerConfig) -> int:
     # The state is millions of objects; by default half the time went into looking through them. What leaves it is
     # untied by us, so that little is left to find: a twentieth of an object per touchpoint.
     gc.set_threshold(700_000, 10, 10)
-    runner = faust.Worker(worker.app, loglevel=None, redirect_stdouts=False, override_logging=False)
+    runner = _Runner(worker.app, loglevel=None, redirect_stdouts=False, override_logging=False)
     code = 0
     try:
         runner.execute_from_commandline()
@@ -109,6 +110,14 @@ def run_worker(config: WorkerConfig) -> int:
         "the worker ended: %s", worker.failure
     )  # Faust said much since; a supervisor shows the last line
     return 1
+
+
+class _Runner(faust.Worker):
+    """Ends with the last of its tasks; Faust would look on for a second more."""
+
+    async def _sentinel_task(self) -> None:
+        """Let what was cancelled end."""
+        await asyncio.sleep(0)
 
 
 def _faust_app(config: WorkerConfig) -> App:

@@ -94,6 +94,10 @@ class Households(Collection):
     async def on_start(self) -> None:
         """The table keeps nothing on disk; its changelog is created with the other topics."""
 
+    async def on_stop(self) -> None:
+        """What waits would keep the worker from ending."""
+        self._stop_waiting_for_trust()
+
     async def need_active_standby_for(self, tp: TP) -> bool:
         """No standbys."""
         return False

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -50,6 +51,18 @@ def test_a_child_whose_parent_is_already_gone_ends_at_once() -> None:
     code = SLEEPS.format(first="children.end_with(1)")
     ended = subprocess.run([sys.executable, "-c", code], timeout=30)
     assert ended.returncode == 1
+
+
+def test_what_nobody_asks_after_has_ended_all_the_same() -> None:
+    """As in a container whose first process does not look after the children of others."""
+    heedless = start(STARTS_ANOTHER.format(inner="print('there', flush=True); import time; time.sleep(600)"))
+    (child,) = psutil.Process(heedless.pid).children()
+    begun = time.monotonic()
+    children.end([child], patience_s=20)
+    assert time.monotonic() - begun < 10
+    assert child.status() == psutil.STATUS_ZOMBIE
+    heedless.kill()
+    heedless.communicate()
 
 
 def test_a_process_that_ignores_sigterm_is_killed() -> None:
