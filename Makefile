@@ -22,7 +22,7 @@ test: $(VENV)/.ready-to-test browser
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 # CONVERGE_SEED repeats a run, CONVERGE_SECONDS and CONVERGE_CUSTOMERS make it longer and larger
 converge: $(VENV)/.ready-to-test

@@ -31,24 +31,33 @@ _PIPELINES = frozenset(
     f"tests/desireline/test_{name}.py" for name in ("identity", "rebuild_live", "reconcile_up", "up")
 )
 """Each test of these starts a whole pipeline of its own."""
+_MINUTES = frozenset(
+    f"tests/{name}.py"
+    for name in (
+        "warehouse/test_any_funnel",
+        "warehouse/test_paths",
+        "desireline/test_rebuild",
+        "streams/test_watch",
+    )
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first: pipelines, then the warehouse."""
+    """What takes longest begins first: pipelines, then modules that take minutes, then the warehouse."""
 
-    def place(item: pytest.Item) -> tuple[bool, bool]:
+    def place(item: pytest.Item) -> tuple[bool, bool, bool]:
         module = _module_of(item.nodeid)
-        return module not in _PIPELINES, not module.startswith("tests/warehouse/")
+        return module not in _PIPELINES, module not in _MINUTES, not module.startswith("tests/warehouse/")
 
     items.sort(key=place)
 
 
 class _ByModule(LoadScopeScheduling):
-    """Tests of one module in one process, whose fixtures they share; pipelines in two, so that two run at a time."""
+    """Tests of one module in one process, whose fixtures they share; pipelines in three, which run at a time."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = _module_of(nodeid)
-        return f"pipelines {crc32(nodeid.encode()) % 2}" if module in _PIPELINES else module
+        return f"pipelines {crc32(nodeid.encode()) % 3}" if module in _PIPELINES else module
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByModule:

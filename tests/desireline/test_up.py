@@ -17,7 +17,7 @@ from desireline.progress import Progress, read
 from ingest.config import CollectorConfig
 from models.household import verdicts
 from models.journey_model import default_model
-from tests.desireline.ups import Up, desireline, until
+from tests.desireline.ups import Up, desireline, not_ended, until
 from tests.histories import households
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def test_everything_starts_answers_and_ends_without_a_trace(up: UpStarter) -> No
     processes = one.processes()
     assert len(processes) >= len(CHILDREN)
     assert one.end() == 0
-    assert [process for process in processes if process.is_running()] == []
+    assert not_ended(processes) == []
     assert "nothing is left running" in one.said
 
 
@@ -40,7 +40,7 @@ def test_sigterm_ends_it_as_ctrl_c_does(up: UpStarter) -> None:
     one = up().await_ready()
     processes = one.processes()
     assert one.end(signal.SIGTERM) == 0
-    assert [process for process in processes if process.is_running()] == []
+    assert not_ended(processes) == []
 
 
 def test_once_ends_by_itself(up: UpStarter) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,11 @@ def until(condition: Callable[[], object], *, within_s: float, what: str) -> Non
     while not condition():
         assert time.monotonic() < deadline, f"{what} not within {within_s:.0f} s"
         time.sleep(0.1)
+
+
+def not_ended(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended, whether or not anybody has asked how."""
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 def environment() -> dict[str, str]:
