@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-import httpx
 import psutil
 
 from desireline import children
@@ -144,6 +143,8 @@ def _opened(settings: Settings, folder: DataFolder) -> Iterator[str]:
 
 
 def _await_ping(url: str, child: "subprocess.Popen[bytes]", log: Path) -> None:
+    import httpx  # a tenth of what a question to a running warehouse would otherwise read in
+
     deadline = time.monotonic() + _START_PATIENCE_S
     with httpx.Client(timeout=2) as http:  # httpx.get would read in all certificates each time
         while time.monotonic() < deadline:

@@ -4,7 +4,7 @@ import signal
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,7 +12,9 @@ from rich.console import Console
 from desireline.cli.options import settings
 from desireline.logs import log_to_file
 from desireline.render import console
-from desireline.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from desireline.supervisor import Supervisor
 
 DEMO_FOLDER = ".demo"
 
@@ -40,6 +42,8 @@ def up(
     ] = False,
 ) -> None:
     """Run everything on this machine: broker, warehouse, collector, worker, pages. Ctrl-C ends it."""
+    from desireline.supervisor import Supervisor
+
     read = settings(
         data_dir=str(data) if data else DEMO_FOLDER if demo else None,
         dashboards_port=port,
@@ -74,13 +78,13 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _feed(supervisor: Supervisor, screen: Console, *, once: bool) -> int:
+def _feed(supervisor: "Supervisor", screen: Console, *, once: bool) -> int:
     from desireline.demo import Context, run_demo
 
     return run_demo(Context(running=supervisor.running, console=screen), once=once)
 
 
-def _say_where(supervisor: Supervisor, screen: Console) -> None:
+def _say_where(supervisor: "Supervisor", screen: Console) -> None:
     urls = supervisor.running.urls
     screen.print()
     for name, url in (
