@@ -9,9 +9,7 @@ https://segment.com/docs/connections/spec/
 import hashlib
 import logging
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -21,82 +19,16 @@ from ingest.mapped import Delivery, Mapped, as_bytes, deterministic_id
 from ingest.rejection import NotTaken, Rejection
 from ingest.sources import reader as read
 from ingest.sources.reader import Names, names_of
-from models.touchpoint import Agent, Campaign, Consent, Device, Identification, Page, Record, Touchpoint
-from models.vocabulary import OUTCOMES, TYPES
+from ingest.sources.segment_events import type_of_event, type_of_page
+from ingest.sources.segment_orders import items_of, take_amount
+from ingest.sources.segment_pages import campaign_of, page_of
+from models.touchpoint import Agent, Consent, Device, Identification, Page, Record, Touchpoint
+from models.vocabulary import OUTCOMES
 
 log = logging.getLogger(__name__)
 
 SOURCE = "segment"
 TYPES_OF_CALL = ("track", "page", "screen", "identify", "group", "alias")
-
-_EVENTS: dict[str, str] = {
-    **{type_: type_ for type_ in TYPES},
-    # e-commerce, version 2
-    "products_searched": "search",
-    "product_list_viewed": "search",
-    "product_list_filtered": "search",
-    "promotion_viewed": "ad_impression",
-    "promotion_clicked": "ad_click",
-    "product_clicked": "product_view",
-    "product_viewed": "product_view",
-    "product_added": "add_to_cart",
-    "product_removed": "remove_from_cart",
-    "cart_viewed": "page_view",
-    "checkout_started": "checkout_started",
-    "checkout_step_viewed": "custom",
-    "checkout_step_completed": "custom",
-    "payment_info_entered": "custom",
-    "order_completed": "purchase",
-    "order_updated": "custom",
-    "order_refunded": "refund_issued",
-    "order_cancelled": "order_cancelled",
-    "coupon_entered": "custom",
-    "coupon_applied": "custom",
-    "coupon_denied": "coupon_denied",
-    "coupon_removed": "custom",
-    "product_added_to_wishlist": "wishlist_added",
-    "product_removed_from_wishlist": "custom",
-    "wishlist_product_added_to_cart": "add_to_cart",
-    "product_shared": "referral_sent",
-    "cart_shared": "referral_sent",
-    "product_reviewed": "review_posted",
-    # e-commerce, version 1
-    "searched_products": "search",
-    "viewed_product_category": "search",
-    "viewed_product_list": "search",
-    "viewed_promotion": "ad_impression",
-    "clicked_promotion": "ad_click",
-    "clicked_product": "product_view",
-    "viewed_product": "product_view",
-    "added_product": "add_to_cart",
-    "removed_product": "remove_from_cart",
-    "viewed_cart": "page_view",
-    "started_checkout": "checkout_started",
-    "viewed_checkout_step": "custom",
-    "completed_checkout_step": "custom",
-    "completed_order": "purchase",
-    "updated_order": "custom",
-    "refunded_order": "refund_issued",
-    "cancelled_order": "order_cancelled",
-    "order_canceled": "order_cancelled",
-    # common names beside these
-    "account_created": "signed_up",
-    "sign_up": "signed_up",
-    "signed_in": "login",
-    "logged_in": "login",
-    "invite_sent": "referral_sent",
-    "error_shown": "error_seen",
-    "form_viewed": "form_started",
-    "document_downloaded": "document_download",
-    "file_downloaded": "document_download",
-    "products_compared": "product_compare",
-}  # fmt: skip
-
-_PAGE_TYPES = {"blog": "content_view", "docs": "content_view", "help": "help_article_viewed"}
-_PAID_MEDIA = frozenset(
-    {"cpc", "ppc", "cpm", "paid", "paidsearch", "paid_search", "paid-search", "paid-social"}
-)
-_CLICK_IDS = ("gclid", "fbclid", "msclkid")
 
 # property -> (field, how it is read); what cannot be read stays a property
 _FIELDS: dict[str, tuple[str, Callable[[object], object]]] = {
@@ -132,9 +64,7 @@ _IDENTIFIERS = {
     "user_id": "user_id", "customer_id": "customer_id", "account_id": "account_id", "account": "account_id",
     "email": "email", "phone": "phone", "contact_id": "contact_id", "device_id": "device_id",
 }  # fmt: skip
-_PAGE_FIELDS = ("url", "path", "title", "referrer", "search")
 _SCORES = {"csat_submitted": "csat", "nps_submitted": "nps", "ces_submitted": "ces"}
-_ITEM_FIELDS = ("product_id", "sku", "name", "price", "quantity")
 
 
 class _Batch(msgspec.Struct):
@@ -372,27 +302,27 @@ def _touchpoint(
                 raise NotTaken("unmapped_event", f'no type of touchpoint is known for "{event[:100]}"')
             type_ = "custom"
         source_type = f"track:{event[:200]}"
-        page = _page(read.object_of(context.get("page")), {})
+        page = page_of(read.object_of(context.get("page")), {})
         if (score := _SCORES.get(type_)) and score not in fields and (said := rest.get("score")) is not None:
             fields[score] = getattr(read, score)(said)
     else:
         title = read.text_of(message.get("name"))
         category = read.text_of(message.get("category")) or read.text_of(properties.get("category"))
-        page = _page(read.object_of(context.get("page")), rest)
+        page = page_of(read.object_of(context.get("page")), rest)
         source_type = f"{kind}:{title}" if title else kind
         if category:
             rest["category"] = category
-        type_ = _PAGE_TYPES.get((category or "").lower(), "page_view")
+        type_ = type_of_page(category)
         if title and (page is None or page.title is None):
             page = msgspec.structs.replace(page or Page(), title=title)
-    campaign, clicked = _campaign(read.object_of(context.get("campaign")), page)
+    campaign, clicked = campaign_of(read.object_of(context.get("campaign")), page)
     if kind == "page" and clicked:
         type_ = "ad_click"
     if not fields.get("session_id"):
         fields["session_id"] = read.text_of(context.get("sessionId"))
     if "currency" in rest:
-        _amount(rest, fields)
-    if "products" in rest and (items := _items(rest["products"])):
+        take_amount(rest, fields)
+    if "products" in rest and (items := items_of(rest["products"])):
         fields["items"] = items
         del rest["products"]
     if rest and len(msgspec.json.encode(rest)) > read.PROPERTIES_BYTES:
@@ -418,13 +348,6 @@ def _touchpoint(
         raw_ref=delivery.place(index),
         **fields,
     )
-
-
-@lru_cache(maxsize=4_096)
-def type_of_event(name: str) -> str | None:
-    """The type that an event's name means, however it is written; None if no mapping knows it."""
-    words = "".join(letter if letter.isalnum() else " " for letter in name.lower()).split()
-    return _EVENTS.get("_".join(words))
 
 
 def _from_context(context: dict[str, Any], pairs: list[tuple[str, object]], fields: dict[str, Any]) -> None:
@@ -457,96 +380,6 @@ def _from_context(context: dict[str, Any], pairs: list[tuple[str, object]], fiel
             marketing=said.get("marketing", said.get("advertising")),
             personalisation=said.get("personalisation", said.get("personalization")),
         )
-
-
-def _page(said: dict[str, Any], properties: dict[str, Any]) -> Page | None:
-    """The page of the context, and what a page call's own properties say of it (they are taken out)."""
-    parts: dict[str, str | None] = {}
-    for name in _PAGE_FIELDS:
-        value = properties.pop(name) if isinstance(properties.get(name), str) else said.get(name)
-        if isinstance(value, str) and value:
-            value = value[: read.LONGEST_TEXT]
-            parts[name] = privacy.without_secrets(value) if "=" in value or "@" in value else value
-    return Page(**parts) if parts else None
-
-
-def _campaign(said: dict[str, Any], page: Page | None) -> tuple[Campaign | None, bool]:
-    """The campaign of the context, else of the page's address; whether a paid click led to the page."""
-    query = ""
-    if page is not None:
-        query = (page.url or "").partition("?")[2].partition("#")[0] or (page.search or "").lstrip("?")
-    in_url = _campaign_in(query) if "utm_" in query or "clid=" in query else None
-    if not said:
-        return (in_url[0], in_url[1]) if in_url else (None, False)
-    campaign = Campaign(
-        name=read.text_of(said.get("name")),
-        source=read.text_of(said.get("source")),
-        medium=read.text_of(said.get("medium")),
-        term=read.text_of(said.get("term")),
-        content=read.text_of(said.get("content")),
-        id=read.text_of(said.get("id")),
-        click_ids=in_url[0].click_ids if in_url else {},
-    )
-    return campaign, bool(in_url and in_url[1])
-
-
-@lru_cache(maxsize=4_096)
-def _campaign_in(query: str) -> tuple[Campaign, bool]:
-    said = dict(parse_qsl(query))
-    clicks = {name: said[name] for name in _CLICK_IDS if said.get(name)}
-    medium = said.get("utm_medium")
-    campaign = Campaign(
-        name=said.get("utm_campaign"),
-        source=said.get("utm_source"),
-        medium=medium,
-        term=said.get("utm_term"),
-        content=said.get("utm_content"),
-        id=said.get("utm_id"),
-        click_ids=clicks,
-    )
-    paid = "gclid" in clicks or "msclkid" in clicks or (medium or "").lower() in _PAID_MEDIA
-    return campaign, paid
-
-
-def _amount(rest: dict[str, Any], fields: dict[str, Any]) -> None:
-    """`total`, else `revenue`, `value`, or the sum of price × quantity; only with a currency."""
-    currency = read.currency_of(rest["currency"])
-    if currency is None:
-        return
-    for name in ("total", "revenue", "value"):
-        if name in rest and (amount := read.major_units(rest[name], currency)) is not None:
-            del rest[name]
-            break
-    else:
-        products = rest.get("products")
-        amount = _sum(products if isinstance(products, list) else [rest], currency)
-        if amount is None:
-            return
-    del rest["currency"]
-    fields["amount"], fields["currency"] = amount, currency
-
-
-def _sum(products: list[Any], currency: str) -> str | None:
-    total = 0.0
-    priced = False
-    for product in products:
-        said = read.object_of(product)
-        price = read.number_of(said.get("price"))
-        if price is not None:
-            quantity = read.number_of(said.get("quantity"))
-            total += price * (1 if quantity is None else quantity)
-            priced = True
-    return read.major_units(f"{total:.4f}".rstrip("0").rstrip("."), currency) if priced else None
-
-
-def _items(products: object) -> tuple[dict[str, Any], ...]:
-    if not isinstance(products, list):
-        return ()
-    return tuple(
-        {name: privacy.cleaned(product[name]) for name in _ITEM_FIELDS if product.get(name) is not None}
-        for product in products[: read.MOST_ITEMS]
-        if isinstance(product, dict)
-    )
 
 
 def _bounded(rest: dict[str, Any]) -> dict[str, Any]:
