@@ -11,7 +11,7 @@ from desireline.settings import Settings, variable_of
 LOCAL = "127.0.0.1"
 LOCAL_WRITE_KEY = "local"
 LOCAL_STRIPE_SECRET = "whsec_local"  # noqa: S105  for senders on this machine; `up` listens on loopback with it
-_REBALANCE_TIMEOUT_S = 3
+_REBALANCE_TIMEOUT_S = 3  # one worker, on this machine: nobody is far away
 _SESSION_TIMEOUT_S = 6  # the embedded broker ends the first join of a group when half of it is over
 
 PORT_OPTIONS = {

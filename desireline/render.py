@@ -25,6 +25,7 @@ _WORD = 24  # a longer word may be broken
 _BROKEN_WORD = 8  # where there is little room, any longer word may be
 _COLUMN = 60  # longer texts go on in the next line
 _DURATIONS = ("_s", "_ms")
+_OF_A_MEASURE = ("a", "b", "difference", "lo", "hi")
 _PART_ROWS = 20
 
 
@@ -170,11 +171,7 @@ def records(answer: "pd.DataFrame") -> list[dict[str, Any]]:
 def table(answer: "pd.DataFrame", *, title: str | None = None, hidden: Collection[str] = ()) -> Table:
     """The answer for a person's eyes: numbers stand right, `lo` and `hi` in one column, no `hidden` ones."""
     made = _grid(title)
-    columns = {
-        str(name): [cell(str(name), value) for value in answer[name]]
-        for name in answer.columns
-        if name not in hidden
-    }
+    columns = {str(name): _cells(answer, str(name)) for name in answer.columns if name not in hidden}
     if "lo" in columns and "hi" in columns:
         bounds = zip(columns["lo"], columns.pop("hi"), strict=True)
         columns = {
@@ -227,6 +224,13 @@ def _needed(shown: Table) -> int:
     """The least width in which every column has its own: edges, and what stands between columns, included."""
     _, right, *_ = shown.padding
     return sum((column.min_width or 0) + 1 + right for column in shown.columns) + 1
+
+
+def _cells(answer: "pd.DataFrame", name: str) -> list[str]:
+    """A column as a person reads it. Of two that were compared each row is in the unit of what it measures."""
+    if name in _OF_A_MEASURE and "measure" in answer:
+        return [cell(measure, value) for measure, value in zip(answer["measure"], answer[name], strict=True)]
+    return [cell(name, value) for value in answer[name]]
 
 
 def cell(name: str, value: Any) -> str:

@@ -249,7 +249,8 @@ def _checked(condition: Condition) -> Condition:
             raise QuestionError("a period has both its last days and bounds", remedy="Leave one of them out.")
         if within.timezone is not None and not (within.since or within.until):
             raise QuestionError(
-                "a time zone is of no time", remedy="Give the period from or to, or leave it out."
+                'a period has a "timezone", and neither from nor to',
+                remedy="Give it from or to, or leave timezone out.",
             )
         check_range(*within.bounds(None)) if within.last_days is None else None
     if isinstance(condition, Did):

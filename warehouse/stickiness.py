@@ -113,7 +113,9 @@ def _shares(spread: Answer, longest: int) -> Iterator[tuple[Any, ...]]:
         for name in ("just", "at_least"):
             n, squared, products = (int(row[f"{name}{sum_}"]) for sum_ in ("", "_squared", "_products"))
             sums = ClusterSums(clusters, n, active, squared, int(row["active_squared"]), products)
-            shares += [n / active, *clustered_rate(sums)]
+            # whoever is active is so on a day at least: that is no estimate
+            certain = name == "at_least" and days == 1
+            shares += [1.0, 1.0, 1.0] if certain else [n / active, *clustered_rate(sums)]
         yield (days, int(row["just"]), int(row["at_least"]), active, *shares)
 
 

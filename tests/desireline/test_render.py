@@ -62,6 +62,22 @@ def test_a_table_is_for_people_and_loses_nothing() -> None:
     assert all(f"1,000,000,0{n:02}" in figures.split() for n in range(12))
 
 
+def test_each_row_of_a_comparison_is_in_the_unit_of_its_measure() -> None:
+    rows = [
+        ("rate", 0.5, 0.54, 0.04, -0.065, 0.165),
+        ("count", 199.0, 204.0, 5.0, -35.15, 45.17),
+        ("median_s", 234.0, 216.0, -18.0, -64.0, 16.0),
+        ("cost", 6052.25, 11047.25, 4995.0, -894.63, np.nan),
+    ]
+    columns = ["measure", "a", "b", "difference", "lo", "hi"]
+    rate, count, median, cost = shown(pd.DataFrame(rows, columns=columns), Format.table).splitlines()[3:7]
+    assert all(text in rate for text in ("50.0%", "54.0%", "4.0%", "-6.5% – 16.5%"))
+    assert all(text in count for text in ("199.00", "204.00", "5.00", "-35.15 – 45.17"))
+    assert all(text in median for text in ("3 min 54 s", "3 min 36 s", "−18 s", "−1 min 4 s – 16 s"))
+    assert "-894.63 – –" in cost
+    assert "%" not in count + median + cost
+
+
 def test_in_a_narrow_terminal_lines_break_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "60")

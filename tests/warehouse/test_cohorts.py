@@ -220,7 +220,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "a period that is empty":                ({"did": "view", "from": "2026-01-02", "to": "2026-01-02"}, "holds nothing", "after"),
     "a day that is none":                    ({"did": "view", "from": "2026-02-30"}, '"2026-02-30"', "2026-11-02"),
     "a time zone that there is not":         ({"did": "view", "from": "2026-01-02", "timezone": "Berlin"}, "Berlin", "Europe/Berlin"),
-    "a time zone of no time":                ({"did": "view", "last_days": 3, "timezone": "Europe/Berlin"}, "time zone", "from or to"),
+    "a time zone of no time":                ({"did": "view", "last_days": 3, "timezone": "Europe/Berlin"}, "neither from nor to", "leave timezone out"),
     "last days and bounds":                  ({"first_touch": {"last_days": 1, "to": "2026-01-02"}}, "last days and bounds", "out"),
     "nothing of a journey":                  ({"journey": {}}, "nothing is said", "converted"),
     "nobody listed":                         ({"customers": []}, "customers", "docs"),
