@@ -117,8 +117,10 @@ def correct(
     before = identities.owners(connection, pair)
     taken = _send(at, relation, pair, author, reason)
     deadline = time.monotonic() + wait_s
-    while (effect := _effect(connection, taken.id, relation, pair)) == "on its way":
-        if time.monotonic() >= deadline:
+    while True:
+        after = identities.owners(connection, pair)
+        effect = _effect(connection, taken.id, relation, pair, before, after)
+        if effect != "on its way" or time.monotonic() >= deadline:
             break
         time.sleep(_LOOK_EVERY_S)
     return Corrected(taken.id, pair, effect, taken.see, before, identities.owners(connection, pair))
@@ -148,13 +150,20 @@ def _send(at: Door, relation: Relation, pair: Pair, author: str, reason: str | N
     return msgspec.convert(answered["corrections"][0], Taken)
 
 
-def _effect(connection: Engine, id: str, relation: Relation, pair: Pair) -> Effect:
-    """What the warehouse shows of a decision. Its row is written after those that it changed."""
+def _effect(
+    connection: Engine, id: str, relation: Relation, pair: Pair, before: pd.DataFrame, after: pd.DataFrame
+) -> Effect:
+    """What the warehouse shows of a decision. Its row is written after the identifiers that it changed.
+
+    `before`, `after`: the customers of the pair, as they were and as they are now.
+    """
     decided = identities.decisions(connection, all=True)
     if id not in set(decided["id"]):
         return "on its way"
-    customers = len(identities.owners(connection, pair))
-    if relation == "same" and customers > 1:
+    if relation == "same" and len(after) > 1:
         # the households may still be on their way to each other; or another decision keeps them apart
         return "refused" if identities.refused(connection, pair) else "on its way"
-    return "on its way" if relation == "not_same" and customers < 2 else "shown"
+    if relation == "not_same" and len(after) < 2:
+        return "on its way"
+    customers = list(before["customer_id"]), list(after["customer_id"])
+    return "on its way" if identities.settling(connection, *customers) else "shown"

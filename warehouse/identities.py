@@ -98,6 +98,17 @@ def owners(connection: Engine, identifiers: Iterable[str]) -> Answer:
     return ask(connection, text(_OWNERS), {"keys": list(identifiers)})
 
 
+def settling(connection: Engine, before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether touchpoints or journeys of customers are yet to follow the identifiers from one to another.
+
+    `before`, `after`: the customers that the identifiers belonged to, and belong to now. Identifiers change first;
+    touchpoints of a household in another partition come after them, and journeys after the touchpoints.
+    """
+    gone = [customer for customer in before if customer not in set(after)]
+    binds = {"gone": gone, "customers": [*after]}
+    return int(ask(connection, text(_UNSETTLED), binds)["unsettled"][0]) > 0
+
+
 def refused(connection: Engine, pair: Pair) -> bool:
     """Whether somebody's decision keeps these two apart, whatever else was seen or decided."""
     c = views.identity_conflicts.c
@@ -212,6 +223,14 @@ from (
 ) as i,
 (select sum(length(types)) as touchpoints, count() as journeys from journeys where customer_id = owner.1) as j
 """
+_UNSETTLED = """
+select (select count() from touchpoints where has(:gone, customer_id))
+     + (select count() from journeys where has(:gone, customer_id))
+     + (select count() from touchpoints where has(:customers, customer_id) and journey_id not in (
+            select journey_id from journeys where has(:customers, customer_id)
+        )) as unsettled
+"""
+
 _OWNERS = """
 select i.customer_id as customer_id, i.identifiers as identifiers, j.touchpoints as touchpoints,
        j.journeys as journeys

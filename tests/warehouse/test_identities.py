@@ -196,6 +196,25 @@ def test_owners_are_counted_with_what_they_did(asked: Engine, stitched: Stitched
     assert found["identifiers"][0] == ["device_id:d1", "user_id:u1"]
 
 
+def test_customers_are_settling_until_their_touchpoints_and_journeys_followed(
+    asked: Engine, stitched: Stitched, loader: Client
+) -> None:
+    stitched(seen("u1 d1"), seen("u2 d2"))
+    before, after = ["user_id:u1", "user_id:u2"], ["user_id:u1"]
+    assert not identities.settling(asked, before, before)
+    assert identities.settling(asked, before, after)  # u2's are u2's still
+
+    held = Household("user_id:u1", MODEL)
+    held.add([*seen("u1 d1"), *seen("u2 d2"), decided("same", "u1", "u2")])
+    facts = held.judge(EPOCH_MS + 200_000, full=True)
+    journeys = Rows(journeys=facts.journeys + held.journey_rows())
+    Writer(loader).write(Rows(touchpoints=facts.touchpoints, identities=facts.identities), "first")
+    assert identities.settling(asked, before, after)  # touchpoints have followed, journeys have not
+    Writer(loader).write(journeys, "then")
+    assert not identities.settling(asked, before, after)
+    assert not identities.settling(asked, after, after)
+
+
 def test_the_report_counts_what_stitching_gained(asked: Engine, stitched: Stitched) -> None:
     stitched(seen("d1", "u1 d1", "d1"), seen("a1"), seen("u3 m3", "u4 m3", "m3"))
     totals = identity_report.identity_report(asked).totals
