@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from warehouse.statistics import rate_difference
+from warehouse.statistics import association, false_discovery, rate_difference
 
-_ENOUGH = 5  # expected in each cell, for the chi-squared distribution to hold
 _COLUMNS = ("rate", "rate_of_others", "difference", "lo", "hi", "p_value")
 
 
@@ -17,8 +16,6 @@ def differences(by: str, ends: Mapping[str, tuple[int, int]]) -> pd.DataFrame:
     same; chi-squared, Fisher's exact test where there are few; corrected for so many comparisons by Benjamini and
     Hochberg), significant (p_value < 0.05). Values are left out where either side has nobody decided.
     """
-    from scipy.stats import false_discovery_control
-
     converted, decided = (sum(of) for of in zip(*ends.values(), strict=True)) if ends else (0, 0)
     rows, chances = [], []
     for value, (successes, trials) in ends.items():
@@ -27,22 +24,9 @@ def differences(by: str, ends: Mapping[str, tuple[int, int]]) -> pd.DataFrame:
             continue
         rate, rest = successes / trials, others / of_others
         rows.append((value, rate, rest, rate - rest, *rate_difference(others, of_others, successes, trials)))
-        chances.append(_chance_that_same(successes, trials, others, of_others))
-    corrected = false_discovery_control(chances) if chances else []
+        chances.append(association(successes, trials, others, of_others))
     frame = pd.DataFrame(
-        [(*row, chance) for row, chance in zip(rows, corrected, strict=True)], columns=[by, *_COLUMNS]
+        [(*row, chance) for row, chance in zip(rows, false_discovery(chances), strict=True)],
+        columns=[by, *_COLUMNS],
     ).astype({by: "str", **dict.fromkeys(_COLUMNS, "float64")})
     return frame.assign(significant=frame["p_value"] < 0.05)
-
-
-def _chance_that_same(a: int, of_a: int, b: int, of_b: int) -> float:
-    """The chance of such a difference or a greater one if the rates were the same."""
-    from scipy.stats import chi2_contingency, fisher_exact
-
-    table = [[a, of_a - a], [b, of_b - b]]
-    ends = (a + b, of_a + of_b - a - b)
-    if not all(ends):
-        return 1.0
-    if min(of_a, of_b) * min(ends) / (of_a + of_b) < _ENOUGH:
-        return float(fisher_exact(table).pvalue)
-    return float(chi2_contingency(table, correction=False).pvalue)
