@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from typing_extensions import Doc
 
 from warehouse.answer import check_range
+from warehouse.blocks import left_out
 from warehouse.cohorts import find
 from warehouse.scope import NOT, Scope, in_zone, time_zone
 
@@ -41,4 +42,5 @@ def scope_of(connection: Engine, among: Mapping[str, Any]) -> Scope:
         campaign=among.get("campaign"),
         cohort=None if cohort is None else find(connection, cohort.removeprefix(NOT)),
         others_than_cohort=cohort is not None and cohort.startswith(NOT),
+        left_out=left_out(),
     )

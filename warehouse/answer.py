@@ -37,8 +37,8 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
 
     `keys` tell its rows apart; `counts` are numbers of independent happenings; of `rates` and `means` each is
     named with the columns of (successes, trials) and of (standard deviation, number); `intervals` are figures
-    whose own intervals of 95 %, one per row, are worked out when they are asked for; `figures` are numbers whose
-    spread is not known.
+    whose own intervals of 95 %, one per row, are worked out when they are asked for. How much `sums` over customers,
+    and other `figures` of them, vary is found by leaving some out; `certain` is what was measured of one.
     """
 
     keys: tuple[str, ...] = ()
@@ -46,7 +46,14 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
     rates: Mapping[str, tuple[str, str]] = {}
     means: Mapping[str, tuple[str, str]] = {}
     intervals: Mapping[str, Intervals] = {}
+    sums: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()
+    certain: tuple[str, ...] = ()
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """What varies as leaving out some customers shows."""
+        return self.sums + self.figures
 
 
 def beside(frame: pd.DataFrame, low: str, high: str) -> Intervals:

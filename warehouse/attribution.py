@@ -103,7 +103,7 @@ def attribution(
         keys=(by,) if of == "conversions" else (by, "currency"),
         counts=("paths", "converted") if of == "conversions" else (),
         rates=rates,
-        figures=tuple(rules),
+        sums=tuple(rules),
     )
     return answer(frame, found.sql(), up_to, measures=measures, parts=sampled)
 

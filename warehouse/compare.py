@@ -1,17 +1,20 @@
 """Two answers to one question set against each other: each figure of both, their difference, its interval.
 
 Of rates: Newcombe's interval. Of means: Welch's. Of counts: what two Poisson counts of that size differ by chance,
-as they are, not per day. Of what has an interval of its own, e.g. a cost or a median: the two joined as Newcombe's
-are. All of 95 %. A figure whose spread is not known has a difference alone.
+as they are, not per day. Of what has an interval of its own, e.g. a cost or a median of a funnel: the two joined as
+Newcombe's are. Of all else the question is asked again of all customers but some, and then of all but others
+(`warehouse.blocks`): the difference varies as it does then. All of 95 %.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import nan
 from typing import Any
 
 import pandas as pd
 
 from warehouse.answer import Answer, Measures, answer
-from warehouse.comparison import read
+from warehouse.blocks import BLOCKS, jackknife, leaving_out
+from warehouse.comparison import Comparison, read
 from warehouse.statistics import difference, mean_difference, poisson_difference, rate_difference
 
 
@@ -27,7 +30,12 @@ def both(ask: Callable[..., Answer], said: str, among: Mapping[str, Any]) -> Ans
     measures = a.measures
     keys = list(measures.keys)
     columns = [*keys, "measure", "a", "b", "difference", "lo", "hi", "significant"]
-    rows = [(*key, *row) for key, one, other in _pairs(a, b, keys) for row in _measured(measures, one, other)]
+    fewer = list(_without_blocks(ask, comparison)) if measures.varying else []
+    rows = [
+        (*key, *row)
+        for key, one, other in _pairs(_rows(a), _rows(b))
+        for row in [*_measured(measures, one, other), *_varying(measures, key, one, other, fewer)]
+    ]
     frame = pd.DataFrame(rows, columns=columns).astype(
         {**dict.fromkeys(("a", "b", "difference", "lo", "hi"), "float64"), "significant": "bool"}
     )
@@ -41,22 +49,34 @@ def both(ask: Callable[..., Answer], said: str, among: Mapping[str, Any]) -> Ans
 
 
 _Row = Mapping[Any, Any]
+_Rows = Mapping[tuple[Any, ...], _Row]
 
 
-def _pairs(a: Answer, b: Answer, keys: list[str]) -> Iterator[tuple[tuple[Any, ...], _Row, _Row]]:
+def _without_blocks(ask: Callable[..., Answer], comparison: Comparison) -> Iterator[tuple[_Rows, _Rows]]:
+    """The rows of both, each time of all customers but one block of them."""
+    for block in range(BLOCKS):
+        with leaving_out(block):
+            a, b = (ask(**arguments) for arguments in (comparison.a, comparison.b))
+        yield _by_key(a.to_dict(orient="records"), a), _by_key(b.to_dict(orient="records"), b)
+
+
+def _pairs(a: _Rows, b: _Rows) -> Iterator[tuple[tuple[Any, ...], _Row, _Row]]:
     """The rows of both by key, in the order of `a`, then what `b` alone has."""
-    of_a, of_b = ({tuple(row[key] for key in keys): row for row in _rows(one)} for one in (a, b))
-    for key in [*of_a, *(key for key in of_b if key not in of_a)]:
-        yield key, of_a.get(key, {}), of_b.get(key, {})
+    for key in [*a, *(key for key in b if key not in a)]:
+        yield key, a.get(key, {}), b.get(key, {})
 
 
-def _rows(found: Answer) -> list[dict[Any, Any]]:
-    """The rows, in which (name, "interval") is the interval of a figure that has one of its own."""
+def _by_key(rows: list[dict[Any, Any]], of: Answer) -> _Rows:
+    return {tuple(row[key] for key in of.measures.keys): row for row in rows}
+
+
+def _rows(found: Answer) -> _Rows:
+    """The rows by key, in which (name, "interval") is the interval of a figure that has one of its own."""
     rows: list[dict[Any, Any]] = found.to_dict(orient="records")
     for name, intervals in found.measures.intervals.items():
         for row, interval in zip(rows, intervals(), strict=True):
             row[name, "interval"] = interval
-    return rows
+    return _by_key(rows, found)
 
 
 def _measured(measures: Measures, a: _Row, b: _Row) -> Iterator[tuple[Any, ...]]:
@@ -84,8 +104,27 @@ def _measured(measures: Measures, a: _Row, b: _Row) -> Iterator[tuple[Any, ...]]
         one, other = ((row[name], *row[name, "interval"]) if row else (None, None, None) for row in (a, b))
         bounds = nothing if one[0] is None or other[0] is None else difference(one, other)
         yield _row(name, one[0], other[0], bounds)
-    for name in measures.figures:
+    for name in measures.certain:
         yield _row(name, a.get(name), b.get(name), nothing)
+
+
+def _varying(
+    measures: Measures, key: tuple[Any, ...], a: _Row, b: _Row, fewer: Sequence[tuple[_Rows, _Rows]]
+) -> Iterator[tuple[Any, ...]]:
+    """`fewer`: the rows of both without one block of customers each."""
+    for name in measures.varying:
+        # of a sum nothing is 0, and what a part of the customers adds up to stands for all
+        nothing, scale = (0.0, BLOCKS / (BLOCKS - 1)) if name in measures.sums else (nan, 1.0)
+        without = [
+            scale * _difference(name, of_a.get(key, {}), of_b.get(key, {}), nothing) for of_a, of_b in fewer
+        ]
+        bounds = jackknife(_difference(name, a, b, nothing), without)
+        yield _row(name, a.get(name, nothing), b.get(name, nothing), bounds)
+
+
+def _difference(name: str, a: _Row, b: _Row, nothing: float) -> float:
+    of_a, of_b = (nothing if row.get(name) is None else float(row[name]) for row in (a, b))
+    return of_b - of_a
 
 
 def _row(name: str, a: Any, b: Any, bounds: tuple[float | None, float | None]) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time, timedelta
 from typing import Annotated, Any, Literal, get_args
 
+import msgspec
 import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
@@ -95,7 +96,8 @@ def conversion(
 def _whole_days(scope: Scope) -> bool:
     """Whether the days that the stream keeps can answer: they are of UTC and know campaigns alone."""
     midnights = all(at is None or utc(at).time() == time() for at in (scope.since, scope.until))
-    return scope.timezone == "UTC" and midnights and scope.persona is None and scope.cohort is None
+    of_campaign = msgspec.structs.replace(scope, campaign=None).everybody
+    return scope.timezone == "UTC" and midnights and of_campaign
 
 
 def _stored(by: By, scope: Scope, binds: Binds) -> str:

@@ -13,9 +13,10 @@ from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, beside, watermark
 from warehouse.binds import Binds
+from warehouse.blocks import BLOCKS
 from warehouse.breakdown import Breakdown
 from warehouse.current_model import model_of
-from warehouse.exposures import BLOCKS, LIKE, Exposures, Hitting
+from warehouse.exposures import LIKE, Exposures, Hitting
 from warehouse.scope import Scope, where
 from warehouse.stratified import Difference, risk_difference
 

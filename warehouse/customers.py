@@ -64,7 +64,7 @@ def customer(
         customer_levels.touchpoints(story),
         said,
         up_to,
-        measures=Measures(keys=("id",), figures=("emotion",)),
+        measures=Measures(keys=("id",), certain=("emotion",)),
         parts=Parts(
             customer=lambda: {
                 "customer_id": owner,

@@ -10,6 +10,7 @@ these walk next, and in conversions after the step. A journey that took several 
 """
 
 from collections.abc import Iterator
+from math import nan
 from typing import Annotated, Any
 
 import pandas as pd
@@ -23,6 +24,7 @@ from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask
 from warehouse.binds import Binds
 from warehouse.current_model import model_of
+from warehouse.medians import median_bounds
 from warehouse.scope import where
 from warehouse.shift import shift
 from warehouse.statistics import rate_difference, wilson
@@ -67,7 +69,8 @@ def desire_line(
             remedy="Write paved_path into it (docs/journey-model.md).",
         )
     chosen = where(scope.period("started_at", "started_on", binds), scope.of_journeys(binds))
-    found = ask(connection, text(_legs(aligned(model, chosen, binds), binds)), binds)
+    going = _going(aligned(model, chosen, binds))
+    found = ask(connection, text(_legs(going)), binds)
     legs = pd.DataFrame(found).astype({name: "int64" for name in _COUNTS})
     whole = ask(
         connection,
@@ -85,7 +88,7 @@ def desire_line(
             keys=("step", "name"),
             counts=("reached",),
             rates={"rate": ("left", "decided")},
-            figures=("median_s",),
+            intervals={"median_s": lambda: _medians(connection, going, binds, legs, steps)},
         ),
         parts={
             "detours": _detours(legs, steps, least).head(most).reset_index(drop=True),
@@ -104,14 +107,9 @@ def desire_line(
 _COUNTS = ("step", "next", "clear", "count", "converted", "decided", "open")
 
 
-def _legs(alignment: str, binds: Binds) -> str:
-    """SQL: a row per step, next step (0: none), whether nothing lay or was missed between, and detour (empty: all)."""
+def _going(alignment: str) -> str:
+    """SQL: a row per journey, step that it walked, and detour from there (empty: the step itself)."""
     return f"""
-        select step, next, clear, detour, count() as count, countIf(converts) as converted,
-               countIf(converts or not going_on) as decided, countIf(not converts and going_on) as open,
-               groupArraySorted({_SAMPLE})((cityHash64(journey_id), gap)) as sample,
-               quantileExactInclusive(0.5)(gap) as median_ms
-        from (
             select journey_id, going_on, leg.1 as step, leg.3 as next, last_conversion > leg.2 as converts,
                    ms[if(leg.4 = 0, length(ms), leg.4)] - ms[leg.2] as gap,
                    arraySlice(types, leg.2 + 1, if(leg.4 = 0, length(types), leg.4 - 1) - leg.2) as between,
@@ -123,14 +121,46 @@ def _legs(alignment: str, binds: Binds) -> str:
                     (a, b) -> (a.1, a.2, b.1, b.2), walked, arrayPushBack(arrayPopFront(walked), (0, toInt64(0)))
                 )) as leg
                 from ({alignment}) where notEmpty(walked)
-            )
-        )
+            )"""  # noqa: S608  values are bound, names are ours
+
+
+def _legs(going: str) -> str:
+    """SQL: a row per step, next step (0: none), whether nothing lay or was missed between, and detour (empty: all)."""
+    return f"""
+        select step, next, clear, detour, count() as count, countIf(converts) as converted,
+               countIf(converts or not going_on) as decided, countIf(not converts and going_on) as open,
+               groupArraySorted({_SAMPLE})((cityHash64(journey_id), gap)) as sample,
+               quantileExactInclusive(0.5)(gap) as median_ms
+        from ({going})
         group by step, next, clear, detour"""  # noqa: S608  values are bound, names are ours
+
+
+def _medians(
+    connection: Engine, going: str, binds: Binds, legs: pd.DataFrame, steps: tuple[PavedStep, ...]
+) -> list[tuple[float, float]]:
+    """Of each step the interval of the median time until the next, s; NaN where fewer than six went straight on."""
+    found = ask(
+        connection, text(median_bounds("step, next, clear", "gap", f"({going}) where detour = ''")), binds
+    )
+    rows = found.itertuples(index=False, name=None)
+    of = {(step, next_): (low / 1000, high / 1000) for step, next_, clear, low, high in rows if clear}
+    numbers = range(1, len(steps) + 1)
+    usual = (_straight(legs, number, steps)["next"].head(1) for number in numbers)
+    return [of.get((number, next_.max()), (nan, nan)) for number, next_ in zip(numbers, usual, strict=True)]
 
 
 def _goes_straight(step: int, following: int, steps: tuple[PavedStep, ...]) -> bool:
     """Whether no step that is not optional lies between."""
     return all(one.optional for one in steps[step : (following - 1) if following else len(steps)])
+
+
+def _straight(legs: pd.DataFrame, step: int, steps: tuple[PavedStep, ...]) -> pd.DataFrame:
+    """The legs of those who went straight on from a step, the most walked first."""
+    here = legs[(legs["step"] == step) & (legs["detour"] == "") & (legs["clear"] == 1) & (legs["next"] > 0)]
+    direct = pd.Series(
+        [_goes_straight(step, following, steps) for following in here["next"]], index=here.index, dtype=bool
+    )
+    return here[direct].sort_values(["count", "next"], ascending=[False, True])
 
 
 def _steps(legs: pd.DataFrame, steps: tuple[PavedStep, ...]) -> Iterator[tuple[Any, ...]]:
@@ -140,14 +170,14 @@ def _steps(legs: pd.DataFrame, steps: tuple[PavedStep, ...]) -> Iterator[tuple[A
             [_goes_straight(number, n, steps) for n in here["next"]], index=here.index, dtype=bool
         )
         onward = here["next"] > 0
-        straight_legs = here[onward & direct & (here["clear"] == 1)]
+        straight_legs = _straight(legs, number, steps)
         straight, onwards = int(straight_legs["count"].sum()), int(here[onward]["count"].sum())
         completed = int(here[~onward & direct]["count"].sum())
         stopped = here[~onward & ~direct]
         still = int(stopped["open"].sum())
         lost = int(stopped["count"].sum()) - still
         left, decided = onwards - straight + lost, onwards + lost
-        usual = straight_legs.sort_values(["count", "next"], ascending=[False, True])["median_ms"].head(1)
+        usual = straight_legs["median_ms"].head(1)
         yield (
             number, name_of(step), step.optional, int(here["count"].sum()), straight, onwards - straight, lost, still,
             completed, decided, left / decided if decided else None, *wilson(left, decided), left,
@@ -159,13 +189,8 @@ def _detours(legs: pd.DataFrame, steps: tuple[PavedStep, ...], least: int) -> pd
     rows = []
     for number, step in enumerate(steps, start=1):
         of_step = legs[legs["step"] == number]
-        direct = pd.Series(
-            [n > 0 and _goes_straight(number, n, steps) for n in of_step["next"]],
-            index=of_step.index,
-            dtype=bool,
-        )
-        straight = of_step[(of_step["detour"] == "") & (of_step["clear"] == 1) & direct]
-        usual = straight.sort_values(["count", "next"], ascending=[False, True]).head(1)
+        straight = _straight(legs, number, steps)
+        usual = straight.head(1)
         won, of = int(straight["converted"].sum()), int(straight["decided"].sum())
         for detour, taken in of_step[of_step["detour"] != ""].groupby("detour"):
             count = int(taken["count"].sum())

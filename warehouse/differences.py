@@ -18,7 +18,13 @@ from warehouse.current_model import model_of
 from warehouse.experiences import pains
 from warehouse.rates import rate_of
 from warehouse.scope import Scope, where
-from warehouse.statistics import association, false_discovery, odds_ratio, rate_difference
+from warehouse.statistics import (
+    association,
+    false_discovery,
+    odds_ratio,
+    odds_ratio_interval,
+    rate_difference,
+)
 
 OF_JOURNEYS = ("type", "channel", "first_type", "touchpoints", "customer_already", "campaign", "persona")
 OF_TOUCHPOINTS = ("pain", "delight", "queue", "topic", "transfers", "device_type", "locale")
@@ -81,8 +87,10 @@ def what_differs(
             keys=("property", "value"),
             counts=("converters", "lost"),
             rates={"converters_share": ("converters", "of_converters"), "lost_share": ("lost", "of_lost")},
-            intervals={"difference": beside(frame, "lo", "hi")},
-            figures=("odds_ratio",),
+            intervals={
+                "difference": beside(frame, "lo", "hi"),
+                "odds_ratio": lambda: [odds_ratio_interval(*counts) for counts in _counts(frame)],
+            },
         ),
         noun="differences",
     )
@@ -176,10 +184,7 @@ def _compared(found: pd.DataFrame, least: int) -> pd.DataFrame:
     ).astype(dict.fromkeys(_CONVERTED, "int64"))  # fmt: skip
     frame = rate_of(frame, "converters_share", "converters", "of_converters", bounds=())
     frame = rate_of(frame, "lost_share", "lost", "of_lost", bounds=())
-    counts = [
-        (row["converters"], row["of_converters"], row["lost"], row["of_lost"])
-        for row in frame.to_dict("records")
-    ]
+    counts = _counts(frame)
     p = [association(*one) for one in counts]
     q = false_discovery(p)
     spans = [rate_difference(*one[2:], *one[:2]) for one in counts]
@@ -200,3 +205,8 @@ def _compared(found: pd.DataFrame, least: int) -> pd.DataFrame:
     ).astype({"property": "str", "value": "str"})
     shown = ["converters", "of_converters", "converters_share", "lost", "of_lost", "lost_share", "difference"]
     return frame[["property", "value", *shown, *columns, "significant"]]
+
+
+def _counts(frame: pd.DataFrame) -> list[tuple[int, int, int, int]]:
+    """Of each row: converters that have it, of all; lost ones that have it, of all."""
+    return list(zip(*(frame[name].tolist() for name in _CONVERTED), strict=True))

@@ -13,11 +13,9 @@ from typing import Literal
 import msgspec
 
 from warehouse.binds import Binds
+from warehouse.blocks import BLOCK
 from warehouse.breakdown import comma, grouped
 from warehouse.scope import Scope, where
-
-BLOCKS = 20
-"""Blocks of customers, of which each is left out once."""
 
 LIKE = ("phase", "channel", "place", "customer", "campaign", "persona", "type", "previous_type")
 """What two moments can be asked to have in common. `place`: 1, 2–3, 4–7, … in the journey;
@@ -129,7 +127,7 @@ class Exposures(msgspec.Struct, frozen=True, kw_only=True):
         length = binds.bound(self.within_ms)
         converting = comma([binds.bound(type_) for type_ in self.converting]) or "''"
         return (
-            f"(select *, cityHash64(customer_id) % {BLOCKS} as block, cityHash64({comma(same, ['1'])}) as same,"  # noqa: S608
+            f"(select *, {BLOCK} as block, cityHash64({comma(same, ['1'])}) as same,"  # noqa: S608
             " arrayMap(at -> toUnixTimestamp64Milli(at), ats) as ms,"
             f" arrayMap(one -> one in ({converting}), types) as converts,"
             " arrayPushFront(arrayPopBack(arrayCumSum(converts)), 0) as converted_before,"

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select, text
 from typing_extensions import Doc, Unpack
 
 from models.journey_model import JourneyModel
-from warehouse import map_flows, map_touchpoints, views
+from warehouse import map_flows, map_spread, map_touchpoints, views
 from warehouse.alerts import alerts
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
@@ -65,8 +65,10 @@ def journey_map(
     entries, exits, flows_sql = map_flows.flows(connection, places, model)
     scores, owners = map_touchpoints.scores(connection, places), map_touchpoints.owners(connection, places)
     decisive = moments(connection, by=("phase", "type"), **among)
+    frame = seen.phases(places, model)
+    rows = list(zip(*(frame[key] for key in places.keys), strict=True))
     return answer(
-        seen.phases(places, model),
+        frame,
         ";\n\n".join([*(one.sql() for one in (*seen.asked, scores, owners, decisive)), flows_sql]),
         seen.touchpoints.watermark,
         measures=Measures(
@@ -74,7 +76,10 @@ def journey_map(
             counts=_COUNTS,
             rates={"forward_rate": ("journeys_forward", "journeys_decided")},
             means={"emotion": ("emotion_sd", "touchpoints"), "mean_ms": ("sd_ms", "journeys")},
-            figures=("hurt", "median_ms"),
+            intervals={
+                "hurt": lambda: map_spread.of_hurt(connection, places, rows),
+                "median_ms": lambda: map_spread.of_median(connection, places, model, rows),
+            },
         ),
         parts={
             "touchpoints": _in_order(seen.touchpoints, model.phases),

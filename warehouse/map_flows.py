@@ -27,7 +27,6 @@ def stays(connection: Engine, places: Places, model: JourneyModel) -> Answer:
     journeys_converted; time in the phase: mean_ms, sd_ms, p10_ms, median_ms, p90_ms (over journeys, all visits).
     """
     binds = Binds()
-    order = f"[{', '.join(binds.bound(phase) for phase in model.phases)}]"
     return ask(
         connection,
         text(f"""
@@ -38,20 +37,27 @@ def stays(connection: Engine, places: Places, model: JourneyModel) -> Answer:
                    avg(in_phase_ms) as mean_ms, if(count() > 1, stddevSampStable(in_phase_ms), nan) as sd_ms,
                    quantilesExactInclusive(0.1, 0.5, 0.9)(in_phase_ms) as spread,
                    spread[1] as p10_ms, spread[2] as median_ms, spread[3] as p90_ms
-            from (
-                select toString(one) as phase, persona, closed or drop_off_at is not null as ended,
-                       converted_at is not null as converted,
-                       arrayExists(later -> indexOf({order}, later) > indexOf({order}, one),
-                                   arraySlice(phases, indexOf(phases, one) + 1)) as forward,
-                       arraySum((gap, of) -> if(of = one, gap, 0),
-                                arrayMap(n -> toUnixTimestamp64Milli(ats[n + 1]) - toUnixTimestamp64Milli(ats[n]),
-                                         range(1, length(ats))),
-                                arrayPopBack(phases)) as in_phase_ms
-                from journeys array join arrayDistinct(phases) as one {_chosen(places, binds)}
-            )
+            from ({in_phase(places, model, binds)})
             group by {places.key} order by {places.key}"""),
         binds,
     )
+
+
+def in_phase(places: Places, model: JourneyModel, binds: Binds) -> str:
+    """SQL: a row per journey that began in the period and phase that it was in: phase, persona, ended, converted,
+    forward, in_phase_ms.
+    """
+    order = f"[{', '.join(binds.bound(phase) for phase in model.phases)}]"
+    return f"""
+        select toString(one) as phase, persona, closed or drop_off_at is not null as ended,
+               converted_at is not null as converted,
+               arrayExists(later -> indexOf({order}, later) > indexOf({order}, one),
+                           arraySlice(phases, indexOf(phases, one) + 1)) as forward,
+               arraySum((gap, of) -> if(of = one, gap, 0),
+                        arrayMap(n -> toUnixTimestamp64Milli(ats[n + 1]) - toUnixTimestamp64Milli(ats[n]),
+                                 range(1, length(ats))),
+                        arrayPopBack(phases)) as in_phase_ms
+        from journeys array join arrayDistinct(phases) as one {_chosen(places, binds)}"""
 
 
 def flows(connection: Engine, places: Places, model: JourneyModel) -> tuple[pd.DataFrame, pd.DataFrame, str]:

@@ -91,17 +91,21 @@ def pain_points(connection: Engine, places: Places) -> Answer:
     (mean, 0–1), hurt (sum of severities).
     """
     binds = Binds()
-    unfolded = "touchpoints array join pain_kinds as kind, pain_severities as felt"
-    rows = places.rows(unfolded, "customer_id, kind, felt", binds, at="occurred_at", day="occurred_on")
     return ask(
         connection,
         text(f"""
             select {places.key}, kind, row_number() over (partition by {places.key} order by hurt desc, kind) as rank,
                    count() as pain_points, {_PEOPLE}, avg(felt) as severity,
                    sum(toUInt64(round(felt * 1000))) / 1000 as hurt
-            from {rows} group by {places.key}, kind order by hurt desc, {places.key}, kind"""),
+            from {pains(places, binds)} group by {places.key}, kind order by hurt desc, {places.key}, kind"""),
         binds,
     )
+
+
+def pains(places: Places, binds: Binds) -> str:
+    """What stands after `from`: a row per pain point with the keys, customer_id, kind and felt, its severity."""
+    unfolded = "touchpoints array join pain_kinds as kind, pain_severities as felt"
+    return places.rows(unfolded, "customer_id, kind, felt", binds, at="occurred_at", day="occurred_on")
 
 
 def delights(connection: Engine, places: Places) -> Answer:

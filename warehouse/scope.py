@@ -15,6 +15,7 @@ import msgspec
 
 from warehouse.answer import QuestionError, utc
 from warehouse.binds import Binds
+from warehouse.blocks import BLOCK
 
 NOT = "!"
 
@@ -37,6 +38,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     campaign: str | None = None
     cohort: Members | None = None
     others_than_cohort: bool = False
+    left_out: int | None = None  # block of customers (see `warehouse.blocks`)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -46,7 +48,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def everybody(self) -> bool:
         """Whether nobody is left out, whatever the period."""
-        return self.persona is None and self.campaign is None and self.cohort is None
+        of_all = self.persona is None and self.campaign is None and self.cohort is None
+        return of_all and self.left_out is None
 
     def period(self, at: str, day: str | None, binds: Binds) -> list[str]:
         """SQL conditions that the column `at` lies in the period. `day`: the column of its day, UTC, in the
@@ -80,10 +83,13 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
         return [f"journey_id in (select journey_id from journeys where {chosen})"]  # noqa: S608
 
     def _of_customers(self, binds: Binds) -> list[str]:
-        if self.cohort is None:
-            return []
-        operator = "not in" if self.others_than_cohort else "in"
-        return [f"customer_id {operator} ({self.cohort.customers(binds)})"]
+        conditions = []
+        if self.cohort is not None:
+            operator = "not in" if self.others_than_cohort else "in"
+            conditions.append(f"customer_id {operator} ({self.cohort.customers(binds)})")
+        if self.left_out is not None:
+            conditions.append(f"{BLOCK} != {binds.bound(self.left_out)}")
+        return conditions
 
 
 def where(*conditions: list[str]) -> str:

@@ -1,7 +1,7 @@
 """How far a number can be trusted."""
 
 from collections.abc import Sequence
-from math import hypot, nan, sqrt
+from math import exp, hypot, nan, sqrt
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -182,6 +182,19 @@ def odds_ratio(successes_a: int, trials_a: int, successes_b: int, trials_b: int)
     return ((successes_a + 0.5) * (trials_b - successes_b + 0.5)) / (
         (trials_a - successes_a + 0.5) * (successes_b + 0.5)
     )
+
+
+def odds_ratio_interval(
+    successes_a: int, trials_a: int, successes_b: int, trials_b: int, *, z: float = 1.96
+) -> tuple[float, float]:
+    """Confidence interval of that `odds_ratio`, (low, high), symmetric of its logarithm.
+
+    Source: J. J. Gart, J. R. Zweifel, Biometrika 54 (1967), 181–187.
+    """
+    cells = successes_a, trials_a - successes_a, successes_b, trials_b - successes_b
+    reach = exp(z * sqrt(sum(1 / (cell + 0.5) for cell in cells)))
+    ratio = odds_ratio(successes_a, trials_a, successes_b, trials_b)
+    return ratio / reach, ratio * reach
 
 
 def relative_risk(

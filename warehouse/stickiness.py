@@ -91,7 +91,7 @@ def stickiness(
                 "share": beside(frame, "lo", "hi"),
                 "share_at_least": beside(frame, "share_at_least_lo", "share_at_least_hi"),
             },
-            figures=("customers",),
+            sums=("customers",),
         ),
         parts={
             "by_period": _of_periods(counted, buckets, per, ended),
