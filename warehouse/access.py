@@ -92,10 +92,12 @@ _CONFIGURATION = """<clickhouse>
 # Where a partition is one part, FINAL has nothing to compare, and the first pages after a start take half the time.
 # By itself ClickHouse leaves several. What was merged is as young as its merge: none is written anew more often.
 MERGED_AFTER_S = 3_600
+# Compiling what a question computes took a quarter of the time of a question that is new, and one that had been asked
+# before, over four million touchpoints, was as fast without.
 _USERS = """<clickhouse>
     <profiles>
         <default>
-            <readonly>0</readonly><async_insert>0</async_insert>
+            <readonly>0</readonly><async_insert>0</async_insert><compile_expressions>0</compile_expressions>
             <max_memory_usage>{limits.memory_bytes}</max_memory_usage>
             <max_execution_time>{limits.seconds}</max_execution_time>
             <constraints>
