@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import faust
 from aiokafka.errors import IllegalStateError
-from faust.exceptions import ProducerSendError
+from faust.exceptions import NotReady, ProducerSendError
 from faust.types import TP, AppT, EventT
 
 from models.errors import DesirelineError
@@ -147,7 +147,7 @@ class Stitcher:
             if not self._households.recovering:
                 try:
                     await self.send()
-                except ProducerSendError:
+                except (NotReady, ProducerSendError):
                     if self._app.should_stop:
                         return  # it was told to end; what was not sent is not released either, and is read again
                     raise
