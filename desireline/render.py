@@ -25,7 +25,8 @@ _WORD = 24  # a longer word may be broken
 _BROKEN_WORD = 8  # where there is little room, any longer word may be
 _COLUMN = 60  # longer texts go on in the next line
 _DURATIONS = ("_s", "_ms")
-_OF_A_MEASURE = ("a", "b", "difference", "lo", "hi")
+_OF_A_COUNT = ("a", "b", "difference")
+_OF_A_MEASURE = (*_OF_A_COUNT, "lo", "hi")
 _PART_ROWS = 20
 
 
@@ -228,9 +229,12 @@ def _needed(shown: Table) -> int:
 
 def _cells(answer: "pd.DataFrame", name: str) -> list[str]:
     """A column as a person reads it. Of two that were compared each row is in the unit of what it measures."""
-    if name in _OF_A_MEASURE and "measure" in answer:
-        return [cell(measure, value) for measure, value in zip(answer["measure"], answer[name], strict=True)]
-    return [cell(name, value) for value in answer[name]]
+    if name not in _OF_A_MEASURE or "measure" not in answer:
+        return [cell(name, value) for value in answer[name]]
+    compared = getattr(answer, "parts", {}).get("a")
+    counts = compared.measures.counts if compared is not None and name in _OF_A_COUNT else ()
+    values = zip(answer["measure"], answer[name], strict=True)
+    return [cell(measure, int(value) if measure in counts else value) for measure, value in values]
 
 
 def cell(name: str, value: Any) -> str:
@@ -247,7 +251,7 @@ def cell(name: str, value: Any) -> str:
     if isinstance(value, int | float) and name.endswith("_ms"):
         return duration(value / 1000)
     if isinstance(value, float) and (
-        name.split("_")[0] == "rate" or name.endswith("_rate") or name in ("lo", "hi")
+        name.split("_")[0] in ("rate", "share") or name.endswith(("_rate", "_share")) or name in ("lo", "hi")
     ):
         return f"{value:.1%}"
     if isinstance(value, int) and name.endswith("bytes"):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from desireline.render import Format, cell, duration, show
-from warehouse.answer import answer
+from warehouse.answer import Measures, answer
 
 ANSWER = pd.DataFrame(
     {
@@ -67,14 +67,18 @@ def test_each_row_of_a_comparison_is_in_the_unit_of_its_measure() -> None:
         ("rate", 0.5, 0.54, 0.04, -0.065, 0.165),
         ("count", 199.0, 204.0, 5.0, -35.15, 45.17),
         ("median_s", 234.0, 216.0, -18.0, -64.0, 16.0),
-        ("cost", 6052.25, 11047.25, 4995.0, -894.63, np.nan),
+        ("cost", 6052.25, 11047.0, 4994.75, -894.63, np.nan),
+        ("share", 0.25, 0.5, 0.25, 0.125, 0.375),
     ]
     columns = ["measure", "a", "b", "difference", "lo", "hi"]
-    rate, count, median, cost = shown(pd.DataFrame(rows, columns=columns), Format.table).splitlines()[3:7]
+    of_a = answer(pd.DataFrame(), "", None, measures=Measures(counts=("count",)))
+    compared = answer(pd.DataFrame(rows, columns=columns), "", None, parts={"a": of_a, "b": of_a})
+    rate, count, median, cost, share = shown(compared, Format.table).splitlines()[3:8]
     assert all(text in rate for text in ("50.0%", "54.0%", "4.0%", "-6.5% – 16.5%"))
-    assert all(text in count for text in ("199.00", "204.00", "5.00", "-35.15 – 45.17"))
+    assert count.split() == ["count", "199", "204", "5", "-35.15", "–", "45.17"]
     assert all(text in median for text in ("3 min 54 s", "3 min 36 s", "−18 s", "−1 min 4 s – 16 s"))
-    assert "-894.63 – –" in cost
+    assert all(text in cost for text in ("6,052.25", "11,047.00", "-894.63 – –"))
+    assert all(text in share for text in ("25.0%", "50.0%", "12.5% – 37.5%"))
     assert "%" not in count + median + cost
 
 
