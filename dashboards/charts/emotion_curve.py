@@ -1,6 +1,7 @@
 """The emotion curve: how the touchpoints of each phase feel, from left to right as customers meet them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -10,6 +11,9 @@ from dashboards.charts import colours
 POINTS_PER_PHASE = 5
 _LABEL_HEIGHT = 0.15  # of an emotion from -1 to +1
 _LABEL_DISTANCE = 0.12  # of its middle from its point
+_LETTER_WIDTH = 0.03  # of a phase, on a page that is 1,100 pixels wide
+_MARK_WIDTH = 0.05
+_BEND = 0.02  # less is straight on
 
 
 def emotion_curve(touchpoints: pd.DataFrame, phases: Sequence[str]) -> go.Figure:
@@ -28,7 +32,7 @@ def emotion_curve(touchpoints: pd.DataFrame, phases: Sequence[str]) -> go.Figure
     figure.add_hline(y=0, line_color="rgba(34,48,43,0.25)", line_width=1, line_dash="dot")
     if not points.empty:
         figure.add_trace(_band(points))
-        figure.add_trace(_curve(points))
+        figure.add_trace(_curve(points, len(phases)))
     figure.update_layout(
         height=260,
         margin={"l": 0, "r": 0, "t": 8, "b": 8},
@@ -95,7 +99,7 @@ def _band(points: pd.DataFrame) -> go.Scatter:
     )
 
 
-def _curve(points: pd.DataFrame) -> go.Scatter:
+def _curve(points: pd.DataFrame, width: int) -> go.Scatter:
     return go.Scatter(
         x=points["x"],
         y=points["weight"],
@@ -108,8 +112,7 @@ def _curve(points: pd.DataFrame) -> go.Scatter:
             "line": {"color": colours.PAPER, "width": 2},
         },
         text=[str(name).replace("_", " ") for name in points["type"]],
-        # above where it feels good and below where it hurts, away from the curve
-        textposition=_beside(points["weight"].to_list()),
+        textposition=_beside(points, width),
         textfont={"size": 10, "color": colours.MUTED},
         customdata=points[["phase", "touchpoints", "low", "high"]],
         hovertemplate="<b>%{text}</b> · %{customdata[0]}<br>emotion %{y:+.2f}"
@@ -118,20 +121,53 @@ def _curve(points: pd.DataFrame) -> go.Scatter:
     )
 
 
-def _beside(weights: Sequence[float]) -> list[str]:
-    """Where each label stands: outside the bend of the curve, never on the label before it or cut off."""
-    sides: list[str] = []
-    heights: list[float] = []
-    for k, weight in enumerate(weights):
-        before = weights[k - 1] if k else weight
-        after = weights[k + 1] if k + 1 < len(weights) else weight
-        bend = weight - (before + after) / 2
-        side = "top" if bend > 0.02 or (abs(bend) <= 0.02 and k % 2 == 0) else "bottom"
-        at = {"top": weight + _LABEL_DISTANCE, "bottom": weight - _LABEL_DISTANCE}
-        if heights and abs(at[side] - heights[-1]) < _LABEL_HEIGHT:
-            side = max(at, key=lambda one: abs(at[one] - heights[-1]))
-        sides.append(side)
-        heights.append(at[side])
-    # the first and the last stand at the edge of the drawing
-    along = ["right", *["center"] * (len(sides) - 2), "left"] if len(sides) > 1 else ["center"]
-    return [f"{side} {place}" for side, place in zip(sides, along, strict=True)]
+class _Box(NamedTuple):
+    """In units of the axes."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+    def overlap(self, other: "_Box") -> float:
+        """The area that both cover."""
+        wide = min(self.right, other.right) - max(self.left, other.left)
+        high = min(self.top, other.top) - max(self.bottom, other.bottom)
+        return wide * high if wide > 0 and high > 0 else 0.0
+
+
+def _beside(points: pd.DataFrame, width: int) -> list[str]:
+    """Where each label stands: where it covers least of the labels before it and of the points, preferably outside
+    the bend of the curve, and never cut off by the edges at 0 and `width`.
+    """
+    xs, ys = points["x"].to_list(), points["weight"].to_list()
+    marks = [
+        _Box(x - _MARK_WIDTH / 2, x + _MARK_WIDTH / 2, y - _LABEL_HEIGHT / 2, y + _LABEL_HEIGHT / 2)
+        for x, y in zip(xs, ys, strict=True)
+    ]
+    taken: list[_Box] = []
+    chosen = []
+    for k, (x, y, name) in enumerate(zip(xs, ys, points["type"], strict=True)):
+        before, after = ys[max(k - 1, 0)], ys[min(k + 1, len(ys) - 1)]
+        bend = y - (before + after) / 2
+        above = bend > _BEND or (abs(bend) <= _BEND and k % 2 == 0)
+        sides = ("top", "bottom") if above else ("bottom", "top")
+        boxes = {
+            f"{side} {along}": _label(x, y, len(name), side, along)
+            for along in ("center", "right", "left")
+            for side in sides
+        }
+        within = {at: box for at, box in boxes.items() if box.left >= 0 and box.right <= width} or boxes
+        others = [*taken, *marks[:k], *marks[k + 1 :]]
+        covered = {at: round(sum(box.overlap(one) for one in others), 4) for at, box in within.items()}
+        at = min(covered, key=covered.__getitem__)
+        chosen.append(at)
+        taken.append(within[at])
+    return chosen
+
+
+def _label(x: float, y: float, letters: int, side: str, along: str) -> _Box:
+    wide = letters * _LETTER_WIDTH
+    left = x - {"left": wide, "center": wide / 2, "right": 0.0}[along]
+    middle = y + (_LABEL_DISTANCE if side == "top" else -_LABEL_DISTANCE)
+    return _Box(left, left + wide, middle - _LABEL_HEIGHT / 2, middle + _LABEL_HEIGHT / 2)
