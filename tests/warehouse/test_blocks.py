@@ -1,5 +1,6 @@
 """How much a figure depends on who was there: blocks of customers are left out, and comparisons have intervals."""
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from itertools import product
 from typing import Any
@@ -9,16 +10,21 @@ import pandas as pd
 import pytest
 from clickhouse_connect.driver.client import Client
 from scipy.stats import t
+from scipy.stats.contingency import odds_ratio as odds_ratio_of
 from sqlalchemy import Engine, text
 
-from tests.warehouse.worlds import END, World, world
+from tests.warehouse.worlds import END, MODEL, World, world
 from warehouse.answer import Answer, Measures, answer, ask
 from warehouse.blocks import BLOCKS, jackknife, left_out
 from warehouse.catalogue import named
 from warehouse.compare import both
+from warehouse.map_flows import stays
+from warehouse.map_spread import of_hurt, of_median
+from warehouse.map_touchpoints import Places
 from warehouse.medians import median_bounds
 from warehouse.pain_points import pain_points
-from warehouse.statistics import quantile_interval
+from warehouse.scope import Scope
+from warehouse.statistics import odds_ratio, odds_ratio_interval, quantile_interval
 
 MIDDLE = END - 40 * 86_400_000  # 2026-01-20T00:00Z
 COMPARED = {
@@ -149,3 +155,53 @@ def test_the_warehouse_bounds_a_median_as_the_exact_interval_does_or_one_place_w
             continue
         lo, hi = found.loc[size, ["lo", "hi"]]
         assert (lo, hi) in ((low, high), (low - 1, high + 1))
+
+
+def test_what_hurts_in_a_phase_varies_with_the_sums_of_its_customers(asked: Engine, told: World) -> None:
+    of_customers: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for seen in told.touchpoints:
+        for pain in seen.v.pain_points:
+            of_customers[seen.v.phase][seen.v.customer_id] += pain.severity
+    places, phases = Places(Scope(), by_persona=False), sorted(of_customers)
+    found = of_hurt(asked, places, [(phase,) for phase in [*phases, "none such"]])
+    assert found.pop() == (0.0, 3.69)
+    assert len(phases) > 2
+    for phase, (low, high) in zip(phases, found, strict=True):
+        sums = of_customers[phase].values()
+        whole, reach = sum(sums), 1.96 * sum(one * one for one in sums) ** 0.5
+        assert (low, high) == pytest.approx((max(0.0, whole - reach), whole + reach), abs=1e-3)
+
+
+def test_the_median_time_in_a_phase_lies_in_its_interval(asked: Engine, told: World) -> None:
+    places = Places(Scope(), by_persona=False)
+    frame = stays(asked, places, MODEL)
+    found = of_median(asked, places, MODEL, [(phase,) for phase in frame["phase"]])
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    for journey in told.journeys:
+        within: defaultdict[str, int] = defaultdict(int)
+        for seen in journey:
+            following = seen.after[0].at if seen.after else seen.at
+            within[seen.v.phase] += following - seen.at
+        for phase, time in within.items():
+            times[phase].append(time)
+    for phase, median, (low, high) in zip(frame["phase"], frame["median_ms"], found, strict=True):
+        assert low <= median <= high
+        exact = quantile_interval(np.array(times[phase]), 0.5)
+        in_order = sorted(times[phase])
+        # the same, or one place wider
+        below, above = bisect_left(in_order, exact[0]), bisect_right(in_order, exact[1])
+        assert in_order[max(below - 1, 0)] <= low <= exact[0]
+        assert exact[1] <= high <= in_order[min(above, len(in_order) - 1)]
+
+
+@pytest.mark.parametrize("counts", [(12, 40, 5, 60), (1, 9, 0, 7), (30, 30, 2, 50)])
+def test_the_interval_of_an_odds_ratio_is_the_one_that_scipy_gives(counts: tuple[int, int, int, int]) -> None:
+    a, of_a, b, of_b = counts
+    # scipy takes whole numbers: of twice the counts, a half added to each, the logarithm varies half as much
+    table = [[2 * a + 1, 2 * (of_a - a) + 1], [2 * b + 1, 2 * (of_b - b) + 1]]
+    theirs = odds_ratio_of(table, kind="sample").confidence_interval(0.95)
+    ratio = odds_ratio(*counts)
+    low, high = odds_ratio_interval(*counts)
+    assert (low, high) == pytest.approx(
+        (ratio * (theirs.low / ratio) ** 2**0.5, ratio * (theirs.high / ratio) ** 2**0.5), rel=1e-3
+    )
