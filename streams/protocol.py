@@ -154,6 +154,8 @@ class Nodes:
             if len(self._loaded) % _REST_EVERY == 0:
                 self.households.rest()
                 yield len(self._loaded)
+        # of what holds nothing the archive is asked again when something comes, or is replayed, for it
+        self._awaiting.intersection_update(self.households)
 
     def _restore(self, node: str, entries: Iterable[tuple[EntryKey, bytes]]) -> None:
         household = self.households.create(node)

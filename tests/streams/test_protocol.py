@@ -76,6 +76,23 @@ def test_whoever_comes_while_others_are_put_back_is_asked_for_with_whom_they_are
     assert asked | settled(nodes, waiting) == {ANN.key, COOKIE.key}
 
 
+def test_who_waited_for_the_archive_without_holding_anything_does_not_wait_for_ever() -> None:
+    """Of what a worker did before a crash this alone was durable: that the archive was to be asked."""
+    before = trusting()
+    (record,) = encode_pasts([Past([touchpoint("t1")], 1, NOON)], MODEL.identifier_order, 1)
+    put_back_at = Position("journeys.inbox", 0)
+    before.receive_messages(codecs.decode_messages(record.value), put_back_at)
+    partial = codecs.decode_messages(encode_watermark(0, NOON, partial=True).value)
+    nodes = Nodes(0, 1, MODEL)
+    for entry in before.receive_messages(partial, Position("journeys.inbox", 1)).entries:
+        nodes.load(*entry)
+    list(nodes.recovered())
+    nodes.guard({"journeys.inbox": 2}, {"journeys.inbox": 0}, trusting=True)
+    nodes.receive_messages(codecs.decode_messages(record.value), put_back_at)
+    nodes.receive_messages(partial, Position("journeys.inbox", 1))
+    assert [row.touchpoint.id for row in nodes.say_all().touchpoints] == ["t1"]
+
+
 def test_a_merge_says_with_greater_versions_than_either_household_did() -> None:
     nodes = trusting()
     put_back(nodes, Past([touchpoint("t1", 0, COOKIE)], elements_seen=9, watermark=NOON + 5))
