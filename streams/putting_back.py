@@ -1,6 +1,6 @@
 """What is put back into the state: records for the inbox, of what a broker lost or a household asked for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from models.identifier import IdentifierOrder
@@ -38,35 +38,43 @@ def encode_pasts(pasts: Iterable[Past], order: IdentifierOrder, partitions: int)
     """Records that put whole households back into the state after the broker lost it.
 
     Each is said in full again, with greater versions than before, even if some of its elements are not left
-    (copies that did not count).
+    (copies that did not count). So all of a household goes to one node, its strongest: one of its other identifiers
+    would say with such versions what it knows alone, until the links have made it an alias.
     """
     messages: dict[int, list[Message]] = {}
     for past in pasts:
-        given: dict[str, list[Element]] = {}
-        for element in past.elements:
-            given.setdefault(routing_key(element.identifiers, order), []).append(element)
-        for key, some in given.items():
-            for part in codecs.parts(some):
-                message = Elements(key, part, True, past.watermark, past.elements_seen)
-                messages.setdefault(partition_of(key, partitions), []).append(message)
-    return [
-        InboxRecord(partition, b"", value)
-        for partition, some_messages in messages.items()
-        for value in codecs.encode_messages(some_messages)
-    ]
-
-
-class _Loose(NamedTuple):
-    elements: list[Element]
-    elements_seen: int = 0
-    watermark: int = 0
+        identifiers = [one for element in past.elements for one in element.identifiers]
+        if not identifiers:
+            continue
+        root = order.strongest(identifiers)
+        messages.setdefault(partition_of(root, partitions), []).extend(
+            Elements(root, part, True, past.watermark, past.elements_seen)
+            for part in codecs.parts(list(past.elements))
+        )
+    return _records(messages)
 
 
 def encode_put_back(
     elements: Iterable[Element], order: IdentifierOrder, partitions: int
 ) -> list[InboxRecord]:
     """Records that put elements back of which nothing was said yet, or not of all that they belong to."""
-    return encode_pasts([_Loose(list(elements))], order, partitions)
+    given: dict[str, list[Element]] = {}
+    for element in elements:
+        given.setdefault(routing_key(element.identifiers, order), []).append(element)
+    messages: dict[int, list[Message]] = {}
+    for key, some in given.items():
+        messages.setdefault(partition_of(key, partitions), []).extend(
+            Elements(key, part, True) for part in codecs.parts(some)
+        )
+    return _records(messages)
+
+
+def _records(messages: Mapping[int, Sequence[Message]]) -> list[InboxRecord]:
+    return [
+        InboxRecord(partition, b"", value)
+        for partition, some in messages.items()
+        for value in codecs.encode_messages(list(some))
+    ]
 
 
 def encode_watermark(partition: int, watermark: int, *, partial: bool = False) -> InboxRecord:

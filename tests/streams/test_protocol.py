@@ -48,6 +48,17 @@ def test_what_is_put_back_is_said_with_greater_versions_than_before_the_loss() -
     assert row.version > row_version(9, NOON + 5)
 
 
+def test_a_household_that_is_put_back_is_said_as_a_whole_before_its_links_have_arrived() -> None:
+    nodes = trusting()
+    linked = touchpoint("t1", 0, COOKIE), touchpoint("t2", 1, ANN, COOKIE)
+    put_back(nodes, Past([*linked], elements_seen=2, watermark=NOON + 5))
+    rows = nodes.say_all().touchpoints
+    assert {(row.touchpoint.id, row.verdict.customer_id) for row in rows} == {
+        ("t1", ANN.key),
+        ("t2", ANN.key),
+    }
+
+
 def settled(nodes: Nodes, waiting: list[codecs.Message]) -> set[str]:
     """Handle messages and what they cause; the identifiers that the archive was asked about."""
     asked: set[str] = set()
