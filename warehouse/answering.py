@@ -69,27 +69,19 @@ class Sender:
         self._compressor: encodings.Compressor | None = None
         self._begun = False
 
-    async def piece(self, data: bytes) -> None:
-        """Send a piece; the first one begins the answer."""
+    async def piece(self, data: bytes, *, last: bool) -> None:
+        """Send a piece; the first one begins the answer. If it is the only one, its length is known."""
+        compressor = self._compressor
+        further: list[tuple[bytes, bytes]] = []
+        if not self._begun and self._encoding and len(data) >= _WORTH_COMPRESSING:
+            compressor = self._compressor = self._encoding[1]()
+        if compressor:
+            data = compressor.piece(data) + (compressor.finish() if last else b"")
         if not self._begun:
-            if self._encoding and len(data) >= _WORTH_COMPRESSING:
-                self._compressor = self._encoding[1]()
-            await self._begin(200)
-        await self._body(self._compressor.piece(data) if self._compressor else data, more=True)
-
-    async def whole(self, data: bytes) -> None:
-        """Send an answer that has come as one piece: its length is known."""
-        if self._encoding and len(data) >= _WORTH_COMPRESSING:
-            self._compressor = self._encoding[1]()
-            data = self._compressor.piece(data) + self._compressor.finish()
-        await self._begin(200, [(b"content-length", str(len(data)).encode())])
-        await self._body(data, more=False)
-
-    async def finish(self) -> None:
-        """End the answer."""
-        if not self._begun:
-            await self._begin(200)
-        await self._body(self._compressor.finish() if self._compressor else b"", more=False)
+            if last:
+                further.append((b"content-length", str(len(data)).encode()))
+            await self._begin(200, further)
+        await self._body(data, more=not last)
 
     async def failed(self, message: str, code: int) -> None:
         """Answer with the exception, or write it into the answer that has begun, as clients expect."""

@@ -65,6 +65,8 @@ _NO_SETTINGS = frozenset(
     ]
 )
 _KILL_AGAIN_S = 0.2
+# ClickHouse, too, sends nothing before a buffer is full; most answers are whole by then
+_TOGETHER_BYTES = 100_000
 _MOST_BODY_BYTES = {Access.READ_ONLY: 4_000_000, Access.GET: 16_000_000, Access.READ_WRITE: 2_000_000_000}
 
 Scope = MutableMapping[str, Any]
@@ -182,14 +184,9 @@ class HttpInterface:
                 if gone.done():
                     await self._end(run, piece)
                     return
-                data = await piece
-                if data is None:
-                    await sender.finish()
-                    return
+                await sender.piece(await piece, last=run.closed)
                 if run.closed:
-                    await sender.whole(data)
                     return
-                await sender.piece(data)
         except EngineError as error:
             await self._close_run(run)
             await sender.failed(str(error), error.code)
@@ -213,7 +210,7 @@ class HttpInterface:
             return self._asking
         return self._inserting if run.inserts() else self._reading
 
-    async def _end(self, run: "_Run", piece: "asyncio.Future[bytes | None]") -> None:
+    async def _end(self, run: "_Run", piece: "asyncio.Future[bytes]") -> None:
         """End what a client that is gone had asked; a handle is busy until its query has ended."""
         loop = asyncio.get_running_loop()
         while not piece.done():
@@ -264,15 +261,23 @@ class _Run:
         encoded = not request.arguments.get("query") and "content-encoding" in request.headers
         return encoded or begins.lstrip()[:6].upper() == b"INSERT"
 
-    def next(self) -> bytes | None:
-        """The next piece of the answer; None at its end. With what is last, it is closed. EngineError."""
+    def next(self) -> bytes:
+        """The next of the answer, of at least `_TOGETHER_BYTES` before its end. With what is last, it is closed.
+
+        EngineError.
+        """
         if self._pieces is None:
             self._pieces = self._run()
-        piece = next(self._pieces, None)
-        if piece is None or self._whole:
+        together, size = [], 0
+        for piece in self._pieces:
+            together.append(piece)
+            size += len(piece)
+            if size >= _TOGETHER_BYTES and not self._whole:
+                break
+        else:
             # before its client knows of the end: the next request may be in the same session
             self.close()
-        return piece
+        return together[0] if len(together) == 1 else b"".join(together)
 
     def kill(self) -> None:
         """End the query wherever it is."""
@@ -310,10 +315,7 @@ class _Run:
             name in request.arguments for name in ("output_format_json_array_of_rows", "extremes")
         )
         pieces = self.query.pieces(self.form, request.parameters(), whole=whole)
-        if self._whole:
-            yield b"".join(pieces)  # of some statements none comes
-        else:
-            yield from pieces
+        yield from pieces
 
     def _handle(self, statement: Statement) -> contextlib.AbstractContextManager[Handle]:
         request = self._request
