@@ -10,7 +10,8 @@ from typing import Any, Concatenate, Generic, ParamSpec
 
 from sqlalchemy import Engine
 
-from warehouse.answer import Answer, one_watermark
+from warehouse.answer import Answer
+from warehouse.basis import one_basis
 
 P = ParamSpec("P")
 
@@ -34,7 +35,7 @@ class Analysis(Generic[P]):
         def ask(**among: Any) -> Answer:
             return self.function(connection, *args, **(arguments | among))
 
-        with one_watermark(connection):
+        with one_basis(connection):
             if compare is None:
                 return ask()
             from warehouse.compare import both

@@ -2,25 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pandas as pd
-from clickhouse_connect.cc_sqlalchemy import final
 from clickhouse_connect.cc_sqlalchemy.dialect import ClickHouseDialect
 from clickhouse_connect.driver.binding import finalize_query
-from sqlalchemy import CursorResult, Engine, Executable, Select, TextClause, func, select
+from sqlalchemy import CursorResult, Engine, Executable, Select, TextClause
 from sqlalchemy.types import NullType
 
 from models.errors import DesirelineError
-from warehouse.schema import watermarks
+from warehouse.basis import watermark
 
 _dialect = ClickHouseDialect(paramstyle="pyformat")
-# of one partition the greatest counts, whatever ClickHouse has merged so far
-_WATERMARK = final(select(func.min(watermarks.c.watermark)), watermarks)
 
 
 class QuestionError(DesirelineError):
@@ -111,7 +106,6 @@ def ask(
     """Put a question with bound values; instants come back with UTC as their zone."""
     values = {name: _bound(value) for name, value in (binds or {}).items()}
     statement: Executable = question
-    # before the answer: what arrives in between makes it true for longer, never for less
     up_to = watermark(connection)
     with connection.connect() as asking:
         result = asking.execute(statement, values)
@@ -122,34 +116,6 @@ def ask(
         {name: _column([row[i] for row in rows], types[i]) for i, name in enumerate(names)}, columns=names
     )
     return answer(frame, said(question, values), up_to)
-
-
-_OF_THIS_ANSWER: ContextVar["tuple[datetime | None] | None"] = ContextVar("watermark", default=None)
-
-
-@contextmanager
-def one_watermark(connection: Engine) -> Iterator[None]:
-    """For the time of a `with`, the watermark that stood before its first question.
-
-    An answer of several questions is true up to there, and they agree on what is still open.
-    """
-    if _OF_THIS_ANSWER.get() is not None:
-        yield
-        return
-    token = _OF_THIS_ANSWER.set((watermark(connection),))
-    try:
-        yield
-    finally:
-        _OF_THIS_ANSWER.reset(token)
-
-
-def watermark(connection: Engine) -> datetime | None:
-    """Event time, UTC, up to which the touchpoints of all partitions have arrived; None: none have."""
-    if (known := _OF_THIS_ANSWER.get()) is not None:
-        return known[0]
-    with connection.connect() as asking:
-        at = asking.execute(_WATERMARK).scalar()
-    return None if at is None or at.year == 1970 else utc(at)
 
 
 def _bound(value: Any) -> Any:

@@ -24,8 +24,8 @@ from typing_extensions import Doc, Unpack
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, utc
+from warehouse.basis import model_of
 from warehouse.binds import Binds
-from warehouse.current_model import model_of
 from warehouse.scope import NOT, Scope, where
 from warehouse.statistics import wilson
 

@@ -11,11 +11,11 @@ from typing_extensions import Doc, Unpack
 from models.yaml_reader import parse_duration
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, QuestionError, answer, ask, beside, watermark
+from warehouse.answer import Answer, Measures, QuestionError, answer, ask, beside
+from warehouse.basis import model_of, watermark
 from warehouse.binds import Binds
 from warehouse.blocks import BLOCKS
 from warehouse.breakdown import Breakdown
-from warehouse.current_model import model_of
 from warehouse.exposures import LIKE, Exposures, Hitting
 from warehouse.scope import Scope, where
 from warehouse.stratified import Difference, risk_difference

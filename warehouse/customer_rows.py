@@ -9,7 +9,6 @@ gone to somebody else, and none is read that is another's.
 # ruff: noqa: S608  the SQL is put together from names of ours; values are bound
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, Executable, String, func, select, text
@@ -31,7 +30,7 @@ _JOURNEY = (
     "started_on, id, deleted, customer_id, journey_id, started_at, ended_at, touchpoint_ids,"
     " arrayDistinct(phases) as through_phases, current_phase, furthest_phase, converted_at, conversions,"
     " campaign_first, persona, pain_points, delights, attempts_abandoned, drop_off_at, recoveries, closed,"
-    " `values`, shape, paved_path_distance"
+    " `values`, shape, paved_path_distance, version"
 )
 
 
@@ -47,46 +46,51 @@ class Identities(NamedTuple):
     refused: list[Row]
 
 
-def owners(connection: Engine, identifiers: Sequence[str]) -> list[Row]:
-    """Whom these belong to, of those that somebody goes by: identifier, customer_id, household_id."""
+def named(connection: Engine, identifiers: Sequence[str]) -> tuple[list[Row], list[Row]]:
+    """Whom these belong to, of those that somebody goes by, and the same of all identifiers of their households:
+    identifier, customer_id, household_id, first_linked_at.
+    """
     binds = Binds()
-    return rows(
+    every = rows(
         connection,
-        f"select identifier, customer_id, household_id from identity_rows where identifier in"
-        f" {_listed(identifiers, binds)} order by version desc limit 1 by identifier",
+        "select identifier, customer_id, household_id, first_linked_at, version from identity_rows"
+        " where identifier in (select identifier from identity_rows where household_id in"
+        f" (select household_id from identity_rows where identifier in {_listed(identifiers, binds)}))",
         binds,
     )
+    latest = _latest(every, "identifier")
+    return [row for row in latest if row["identifier"] in identifiers], latest
 
 
 def touchpoints_and_journeys(connection: Engine, customer: str) -> tuple[list[Row], list[Row], str]:
     """The customer's touchpoints and journeys, in order, and the SQL of the touchpoints."""
     binds = Binds()
-    question = (
-        f"select {_TOUCHPOINT} from touchpoint_rows where customer_id = {binds.bound(customer)}"
-        " order by version desc, deleted limit 1 by id"
+    of_customer = f"from touchpoint_rows where customer_id = {binds.bound(customer)}"
+    question = f"select {_TOUCHPOINT} {of_customer} order by version desc, deleted limit 1 by id"
+    candidates, found = at_once(
+        lambda: rows(connection, question, binds),
+        # a journey's row has the key of its first touchpoint
+        lambda: rows(
+            connection,
+            f"select {_JOURNEY} from journey_rows"
+            f" where (started_on, id) in (select occurred_on, id {of_customer} and ordinal = 1)",
+            binds,
+        ),
     )
-    candidates = [row for row in rows(connection, question, binds) if not row["deleted"]]
-    # a journey's row has the key of its first touchpoint
-    first = [(row["occurred_on"], row["id"]) for row in candidates if row["ordinal"] == 1]
-    journeys = _journeys(connection, customer, first)
+    journeys = sorted(
+        (row for row in _latest(found, "started_on", "id") if row["customer_id"] == customer),
+        key=lambda row: (row["started_at"], row["id"]),
+    )
     counted = {one for journey in journeys for one in journey["touchpoint_ids"]}
     story = sorted(
-        (row for row in candidates if row["id"] in counted), key=lambda row: (row["occurred_at"], row["id"])
+        (row for row in candidates if not row["deleted"] and row["id"] in counted),
+        key=lambda row: (row["occurred_at"], row["id"]),
     )
     return story, journeys, said(text(question), binds)
 
 
-def identities(connection: Engine, customer: str, household: str) -> Identities:
-    """The customer's identifiers, and what joined them or was kept from joining them."""
-    binds = Binds()
-    every = rows(
-        connection,
-        "select identifier, customer_id, first_linked_at from identity_rows where identifier in"
-        f" (select identifier from identity_rows where household_id = {binds.bound(household)})"
-        " order by version desc limit 1 by identifier",
-        binds,
-    )
-    names = [row for row in every if row["customer_id"] == customer]
+def identities(connection: Engine, names: list[Row]) -> Identities:
+    """What joined a customer's identifiers, or was kept from joining them."""
     keys = [row["identifier"] for row in names]
     # not as text, of whose columns the driver would ask again where there are no rows, as mostly here
     i, c = identification_rows.c, identity_conflict_rows.c
@@ -97,12 +101,10 @@ def identities(connection: Engine, customer: str, household: str) -> Identities:
         c.at, c.identifier_a, c.identifier_b, c.reason, c.customer_a, c.customer_b, c.deleted, c.version
     ).where(c.identifier_a.in_(keys) | c.identifier_b.in_(keys))
     seen, refused = at_once(lambda: _rows(connection, seeing), lambda: _rows(connection, refusing))
-    refused.sort(key=lambda row: int(row["version"]))
-    latest = {(row["identifier_a"], row["identifier_b"]): row for row in refused}
     return Identities(
         names,
         list({row["id"]: row for row in seen}.values()),
-        [row for row in latest.values() if not row["deleted"]],
+        _latest(refused, "identifier_a", "identifier_b"),
     )
 
 
@@ -122,19 +124,12 @@ def _said_in(element: ColumnElement[str], name: str) -> ColumnElement[str]:
     return func.JSONExtractString(element, name, type_=String).label(name)
 
 
-def _journeys(connection: Engine, customer: str, keys: Iterable[tuple[date, str]]) -> list[Row]:
-    binds = Binds()
-    listed = [f"(toDate({binds.bound(day.isoformat())}), {binds.bound(id_)})" for day, id_ in keys]
-    if not listed:
-        return []
-    found = rows(
-        connection,
-        f"select {_JOURNEY} from journey_rows where (started_on, id) in ({', '.join(listed)})"
-        " order by version desc limit 1 by started_on, id",
-        binds,
-    )
-    current = (row for row in found if not row["deleted"] and row["customer_id"] == customer)
-    return sorted(current, key=lambda row: (row["started_at"], row["id"]))
+def _latest(versions: Iterable[Row], *key: str) -> list[Row]:
+    """Of each key the row that counts, unless it is deleted."""
+    latest = {
+        tuple(row[name] for name in key): row for row in sorted(versions, key=lambda row: int(row["version"]))
+    }
+    return [row for row in latest.values() if not row.get("deleted")]
 
 
 def _listed(values: Iterable[str], binds: Binds) -> str:

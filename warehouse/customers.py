@@ -10,11 +10,11 @@ from models.journey_model import JourneyModel
 from warehouse import customer_levels, customer_links
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, Parts, QuestionError, answer, utc, watermark
+from warehouse.answer import Answer, Measures, Parts, QuestionError, answer, utc
 from warehouse.asker import at_once
+from warehouse.basis import model_of, watermark
 from warehouse.binds import Binds
-from warehouse.current_model import known_model, model_of
-from warehouse.customer_rows import Row, identities, owners, rows, touchpoints_and_journeys
+from warehouse.customer_rows import Row, identities, named, rows, touchpoints_and_journeys
 from warehouse.identities import spellings, unknown
 from warehouse.scope import NOT, Scope
 
@@ -46,24 +46,17 @@ def customer(
     QuestionError if nobody goes by the identifier (with the nearest), or more than one customer (with all).
     """
     scope = scope_of(connection, among)
-    before = known_model(connection)
-    # the model seldom changes, and with it how identifiers are spelled
-    (up_to, model), hits = at_once(
-        lambda: at_once(lambda: watermark(connection), lambda: model_of(connection)),
-        lambda: _hits(connection, identifier, before),
-    )
-    if model != before:
-        hits = _hits(connection, identifier, model)
-    owner, household = _owner(connection, identifier, hits)
+    model = model_of(connection)
+    owner, household, names = _found(connection, identifier, model)
     (story, journeys, said), known = at_once(
-        lambda: touchpoints_and_journeys(connection, owner), lambda: identities(connection, owner, household)
+        lambda: touchpoints_and_journeys(connection, owner), lambda: identities(connection, names)
     )
     story, journeys = _chosen(connection, owner, story, journeys, scope)
     order = model.identifier_order
     return answer(
         customer_levels.touchpoints(story),
         said,
-        up_to,
+        watermark(connection),
         measures=Measures(keys=("id",), certain=("emotion",)),
         parts=Parts(
             customer=lambda: {
@@ -91,23 +84,23 @@ def customer_of(connection: Engine, identifier: str) -> str:
 
     QuestionError if nobody, or more than one, goes by it.
     """
-    owner, _ = _owner(connection, identifier, _hits(connection, identifier, model_of(connection)))
-    return owner
+    return _found(connection, identifier, model_of(connection))[0]
 
 
-def _hits(connection: Engine, identifier: str, model: JourneyModel) -> list[Row]:
-    """Whom it belongs to: as `kind:value`, else as a value of whatever kind."""
-    if ":" in identifier and (written := owners(connection, spellings(identifier, model))):
-        return written
-    kinds = dict.fromkeys((*model.identifier_kinds, *KINDS))
-    # a value is looked for under each kind, so that the key of the table finds it
-    return owners(
-        connection, [spelling for kind in kinds for spelling in spellings(f"{kind}:{identifier}", model)]
-    )
+def _found(connection: Engine, identifier: str, model: JourneyModel) -> tuple[str, str, list[Row]]:
+    """The customer and the household of an identifier, and all that the customer goes by.
 
-
-def _owner(connection: Engine, identifier: str, hits: list[Row]) -> tuple[str, str]:
-    """The customer and the household. QuestionError if nobody, or more than one, goes by the identifier."""
+    It is read as `kind:value`, else as a value of whatever kind. QuestionError if nobody, or more than one, goes by
+    it.
+    """
+    hits: list[Row] = []
+    if ":" in identifier:
+        hits, related = named(connection, spellings(identifier, model))
+    if not hits:
+        kinds = dict.fromkeys((*model.identifier_kinds, *KINDS))
+        # a value is looked for under each kind, so that the key of the table finds it
+        spelled = [spelling for kind in kinds for spelling in spellings(f"{kind}:{identifier}", model)]
+        hits, related = named(connection, spelled)
     customers = {row["customer_id"]: row["household_id"] for row in hits}
     if len(customers) > 1:
         listed = ", ".join(f"{row['identifier']} ({row['customer_id']})" for row in _in_order(hits))
@@ -116,7 +109,8 @@ def _owner(connection: Engine, identifier: str, hits: list[Row]) -> tuple[str, s
         )
     if not customers:
         raise unknown(connection, identifier)
-    return customers.popitem()
+    owner, household = customers.popitem()
+    return owner, household, [row for row in related if row["customer_id"] == owner]
 
 
 def _in_order(hits: list[Row]) -> list[Row]:

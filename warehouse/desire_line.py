@@ -22,8 +22,8 @@ from warehouse.alignment import aligned
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask
+from warehouse.basis import model_of
 from warehouse.binds import Binds
-from warehouse.current_model import model_of
 from warehouse.medians import median_bounds
 from warehouse.scope import where
 from warehouse.shift import shift

@@ -9,7 +9,8 @@ from typing_extensions import Doc
 
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
+from warehouse.answer import Answer, Measures, QuestionError, answer, ask
+from warehouse.basis import watermark
 from warehouse.binds import Binds
 from warehouse.funnel_question import Order, Question, ms
 from warehouse.keys import Per

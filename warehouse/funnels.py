@@ -36,7 +36,8 @@ from typing_extensions import Doc
 
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Intervals, Measures, QuestionError, answer, watermark
+from warehouse.answer import Answer, Intervals, Measures, QuestionError, answer
+from warehouse.basis import watermark
 from warehouse.breakdowns import differences
 from warehouse.funnel_question import Order, Question, ms
 from warehouse.keys import Per

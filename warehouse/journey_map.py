@@ -16,9 +16,9 @@ from warehouse import map_flows, map_spread, map_touchpoints, views
 from warehouse.alerts import alerts
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, answer, ask, one_watermark
+from warehouse.answer import Answer, Measures, answer, ask
+from warehouse.basis import model_of, one_basis
 from warehouse.binds import Binds
-from warehouse.current_model import model_of
 from warehouse.map_touchpoints import Places
 from warehouse.moments import moments
 from warehouse.scope import Scope, where
@@ -202,7 +202,7 @@ def drawn(
     places = Places(
         scope_of(connection, {"since": since, "until": until, "persona": persona}), by_persona=False
     )
-    with one_watermark(connection):
+    with one_basis(connection):
         seen = _Seen.at(connection, places, model)
         open_alerts = pd.DataFrame(alerts(connection, open_only=True))
     return JourneyMap(

@@ -8,7 +8,7 @@ tables (`warehouse.judged_tables`).
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 from clickhouse_connect.driver.client import Client
@@ -16,9 +16,6 @@ from clickhouse_connect.driver.client import Client
 from models.journey_model import JourneyModel, load_model
 from warehouse import schema
 from warehouse.connection import DATABASE
-
-if TYPE_CHECKING:
-    pass
 
 State = Literal["current", "building", "retired"]
 

@@ -11,10 +11,10 @@ from models.journey_model import JourneyModel
 from models.yaml_reader import parse_duration
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, QuestionError, answer, ask, beside, watermark
+from warehouse.answer import Answer, Measures, QuestionError, answer, ask, beside
+from warehouse.basis import model_of, watermark
 from warehouse.binds import Binds
 from warehouse.breakdown import Breakdown, comma, grouped
-from warehouse.current_model import model_of
 from warehouse.experiences import pains
 from warehouse.rates import rate_of
 from warehouse.scope import Scope, where

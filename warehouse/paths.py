@@ -20,9 +20,9 @@ from typing_extensions import Doc, Unpack
 
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, QuestionError, answer, ask, watermark
+from warehouse.answer import Answer, Measures, QuestionError, answer, ask
+from warehouse.basis import model_of, watermark
 from warehouse.binds import Binds
-from warehouse.current_model import model_of
 from warehouse.durations import duration_ms
 from warehouse.filters import only_what_journeys_hold
 from warehouse.scope import Scope, where
