@@ -22,6 +22,7 @@ from dashboards.disconnects import EndWithClient
 from dashboards.pages import journey_map as page
 from dashboards.url_state import MapState, read, write
 from warehouse import connect
+from warehouse.answer import QuestionError
 from warehouse.journey_map import JourneyMap, drawn, personas
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,8 @@ def create_app(config: DashboardsConfig) -> FastAPI:
             return page.apology("The warehouse does not answer. The page tries again by itself."), write(
                 state
             )
+        except QuestionError as error:  # a bookmark names a persona that there is no more
+            return page.apology(str(error)), write(state)
         return page.numbers(found, datetime.now(UTC)), write(state)
 
     return server

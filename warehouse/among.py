@@ -10,6 +10,7 @@ from typing_extensions import Doc
 from warehouse.answer import check_range
 from warehouse.blocks import left_out
 from warehouse.cohorts import find
+from warehouse.journey_names import check_names
 from warehouse.scope import NOT, Scope, in_zone, time_zone
 
 
@@ -29,11 +30,15 @@ class Among(TypedDict, total=False):
 
 
 def scope_of(connection: Engine, among: Mapping[str, Any]) -> Scope:
-    """Check the arguments of a question, and find its cohort. QuestionError."""
+    """Check the arguments of a question, and find its cohort. QuestionError suggests the nearest names."""
     zone = time_zone(among.get("timezone") or "UTC")
     since, until = (in_zone(among.get(name), zone) for name in ("since", "until"))
     check_range(since, until)
     cohort: str | None = among.get("cohort")
+    if left_out() is None:  # else it was asked before
+        for kind in ("persona", "campaign"):
+            if name := (among.get(kind) or "").removeprefix(NOT):
+                check_names(connection, kind, [name])
     return Scope(
         since=since,
         until=until,

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine, select, text
 
-from warehouse import views
+from warehouse import journey_names, views
 from warehouse.answer import Answer, QuestionError, ask
 from warehouse.binds import Binds
 from warehouse.cohort_definition import (
@@ -145,15 +145,12 @@ def _check(connection: Engine, condition: Condition) -> None:
         if name is not None
     }
     check_names(connection, [*steps, *(doing({"phase": name}) for name in sorted(phases))])
-    j = views.journeys.c
-    for kind, column, wanted in (
-        ("persona", j.persona, {one.persona for one in all_ if isinstance(one, Persona)}),
-        ("campaign", j.campaign_first, {one.campaign for one in all_ if isinstance(one, Campaign)}),
-    ):
-        if wanted:
-            known = {str(name) for name in ask(connection, select(column.label("name")).distinct())["name"]}
-            for name in sorted(wanted - known):
-                raise not_known(kind, name, known - {""})
+    journey_names.check_names(
+        connection, "persona", sorted({p.persona for p in all_ if isinstance(p, Persona)})
+    )
+    journey_names.check_names(
+        connection, "campaign", sorted({c.campaign for c in all_ if isinstance(c, Campaign)})
+    )
 
 
 def _write(connection: Engine, name: str, definition: str, author: str, *, deleted: bool) -> None:

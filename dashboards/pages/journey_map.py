@@ -81,7 +81,7 @@ def numbers(journey_map: JourneyMap, now: datetime) -> Component:
 
 
 def apology(message: str) -> Component:
-    """What stands in place of the numbers while the warehouse does not answer."""
+    """What stands in place of the numbers where there are none, and why."""
     return dmc.Alert(message, title="No numbers just now", color="red", variant="light", mt="lg")
 
 

@@ -108,6 +108,11 @@ def test_choosing_a_period_changes_the_numbers_and_the_url(page: Page, url: str)
     expect(page).to_have_url(re.compile("period=24h"))
 
 
+def test_a_bookmark_of_a_persona_that_nobody_has_says_which_there_are(page: Page, url: str) -> None:
+    page.goto(f"{url}/?period=all&persona=Nobody")
+    expect(page.get_by_role("alert")).to_contain_text('persona "Nobody" is not known. There are ')
+
+
 def test_an_answer_that_takes_longer_than_the_refresh_interval_is_shown(page: Page) -> None:
     with EmbeddedWarehouse() as warehouse:
         migrate(warehouse.url)

@@ -69,7 +69,7 @@ ASKED: dict[str, tuple[list[str], dict[str, object]]] = {
     "desire-line": (["--least", "1"], {"least": 1}),
     "conversion": (["--by", "campaign"], {"by": "campaign"}),
     "attribution": ([], {}),
-    "map": (["--persona", "!nobody"], {"persona": "!nobody"}),
+    "map": (["--by", "persona"], {"by": "persona"}),
     "customer": (["CUSTOMER"], {"identifier": "CUSTOMER"}),
 }
 

@@ -117,4 +117,5 @@ def _journey(customer: str, journey: str, piece: list[Told], version: int) -> di
         "channels": [t.fields.get("channel", "web") for t in piece],
         "phases": [t.fields.get("phase", "Awareness") for t in piece],
         "current_phase": piece[-1].fields.get("phase", "Awareness"),
+        "persona": next((t.fields["persona"] for t in reversed(piece) if t.fields.get("persona")), ""),
     }  # fmt: skip

@@ -229,10 +229,10 @@ def bucket_of(at: int, every: str, zone: ZoneInfo) -> datetime:
     ("every", "zone", "persona"),
     [
         ("hour", "UTC", None),
-        ("hour", "Asia/Kolkata", "!Nobody"),
+        ("hour", "Asia/Kolkata", "!Gold"),
         ("day", "Europe/Berlin", None),
-        ("day", "America/New_York", "!Nobody"),
-        ("week", "Europe/Berlin", "!Nobody"),
+        ("day", "America/New_York", "!Gold"),
+        ("week", "Europe/Berlin", "!Gold"),
         ("week", "Asia/Kolkata", None),
     ],
 )
@@ -248,7 +248,9 @@ def test_the_trend_is_by_hour_day_or_week_of_the_time_zone(
         (bucket_of(one.ended_at, every, ZoneInfo(zone)), one.outcome)
         for seen in told.touchpoints
         for one in seen.v.attempts
-        if one.ended_at is not None and since <= one.ended_at < until
+        if one.ended_at is not None
+        and since <= one.ended_at < until
+        and of(seen.journey, {"persona": persona})
     )
     found = Counter()
     for row in trend.to_dict("records"):

@@ -151,6 +151,7 @@ def test_persona_and_campaign_are_those_of_the_journey_that_began_it(
         for back in ("*", "*[queue!=x]"):
             answer = retention(asked, per="day", periods=5, back=back, **narrowed)
             assert (answer["size"].iloc[0], returned(answer)[5]) == (1, 1)
+    # began no customer, though it occurs
     assert retention(asked, persona="Bronze").empty
 
 
