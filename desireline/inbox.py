@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from streams.putting_back import InboxRecord
+from streams.putting_back import KafkaRecord
 from streams.topics import INBOX, LARGEST_MESSAGE_BYTES, TopicsError, topic_status
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Inbox:
         self._ends: dict[int, int] = {}  # partition -> offset behind the last record of ours
         self.unhandled = 0  # at most so many; `waiting` looks
 
-    def send(self, records: Iterable[InboxRecord]) -> None:
+    def send(self, records: Iterable[KafkaRecord]) -> None:
         """Send, and wait until the broker has them."""
         sent: list[tuple[int, FutureRecordMetadata]] = [
             (

@@ -28,8 +28,7 @@ from ingest.mapped import Mapped
 from ingest.publisher import FILE_HEADER, pack
 from models.alerts import Alert
 from models.touchpoint import Clock
-from streams.alert import seeds
-from streams.putting_back import encode_pasts, encode_put_back, encode_watermark
+from streams.putting_back import encode_open_alerts, encode_pasts, encode_put_back, encode_watermark
 from streams.topics import ABANDONMENT, topic_status
 from warehouse.archive import Past
 from warehouse.connection import client
@@ -206,7 +205,7 @@ class Republisher:
         return any(topic.lag for topic in topic_status(self._settings.bootstrap_servers))
 
     def _send_alerts(self) -> None:
-        for partition, key, value in seeds(self._open_alerts(), self._settings.partitions):
+        for partition, key, value in encode_open_alerts(self._open_alerts(), self._settings.partitions):
             self._producer.send(ABANDONMENT, value, key=key, partition=partition)
         self._producer.flush()
 

@@ -3,18 +3,20 @@
 One record of `journeys.abandonment` is one kind on one channel; the decision is `models.alerts`. What it
 remembers (the last minutes, the last alert) is a table, so that an alert stays open over a restart and is not
 told again. The alert is sent before that is written: a crash between the two tells it twice under one id, and
-never not at all. Where the broker keeps nothing, `seeds` puts open alerts back.
+never not at all. Where the broker keeps nothing, open alerts
+are put back (`streams.putting_back`).
 """
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from faust.types import AppT, StreamT
 
-from models.alerts import Abandonment, Alert, AlertRules, Watch, abandonment_key
+from models.alerts import Abandonment, Alert, AlertRules, Watch
 from models.routing import partition_of
+from streams import codecs
 from streams.stitch import stop_before_acknowledging
 from streams.topics import ABANDONMENT, ALERTS
 
@@ -22,28 +24,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 20.0  # an open alert is looked at again so often, also where nothing ends any more
 
-_abandonment = msgspec.msgpack.Decoder(Abandonment)
 _watch = msgspec.msgpack.Decoder(Watch)
-
-
-def encode_abandonment(abandonment: Abandonment) -> tuple[bytes, bytes]:
-    """Key and value of a record of `journeys.abandonment`."""
-    return abandonment_key(abandonment.kind, abandonment.channel).encode(), msgspec.msgpack.encode(
-        abandonment
-    )
-
-
-def seeds(open_alerts: Iterable[Alert], partitions: int) -> list[tuple[int, bytes, bytes]]:
-    """(partition, key, value) of the records of `journeys.abandonment` that put open alerts back.
-
-    For a broker that was renewed: without them an alert would stay open in the warehouse for ever, or be told
-    a second time.
-    """
-    records = []
-    for alert in open_alerts:
-        key, value = encode_abandonment(Abandonment(alert.kind, alert.channel, open_alerts=[alert]))
-        records.append((partition_of(key.decode(), partitions), key, value))
-    return records
 
 
 def judged(
@@ -91,7 +72,7 @@ def add_alert_agent(
             async with stop_before_acknowledging(stop):
                 key = event.message.key
                 before = watches.get(key)
-                abandonment = _abandonment.decode(event.message.value)
+                abandonment = codecs.decode_abandonment(event.message.value)
                 watch, told = judged(_watch.decode(before) if before else None, abandonment, now(), rules)
                 if told is not None:
                     log.log(logging.WARNING if told.resolved_at is None else logging.INFO, "%s", told.message)
@@ -105,7 +86,7 @@ def add_alert_agent(
         for key, value in list(watches.items()):
             watch = _watch.decode(value)
             if watch.open:
-                _, passed = encode_abandonment(Abandonment(watch.kind, watch.channel))
+                _, passed = codecs.encode_abandonment(Abandonment(watch.kind, watch.channel))
                 await abandonment_topic.send(
                     key=key, value=passed, partition=partition_of(key.decode(), partitions)
                 )

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from models.alerts import Abandonment, abandonment_key
 from models.touchpoint import Element
 from models.verdict import Facts
 
@@ -106,6 +107,21 @@ def encode_past_wanted(wanted: PastWanted) -> bytes:
 def decode_past_wanted(value: bytes) -> PastWanted:
     """What `encode_past_wanted` made."""
     return _past_wanted.decode(value)
+
+
+# --- what the alert agent watches: journeys.abandonment ---
+
+_abandonment = msgspec.msgpack.Decoder(Abandonment)
+
+
+def encode_abandonment(abandonment: Abandonment) -> tuple[bytes, bytes]:
+    """Key and value of a record of `journeys.abandonment`."""
+    return abandonment_key(abandonment.kind, abandonment.channel).encode(), _msgpack.encode(abandonment)
+
+
+def decode_abandonment(value: bytes) -> Abandonment:
+    """The value of such a record."""
+    return _abandonment.decode(value)
 
 
 # --- the changelog of the table ---

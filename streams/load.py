@@ -23,8 +23,7 @@ from faust.types import AppT, EventT, StreamT
 
 from models.alerts import Abandonment
 from models.errors import DesirelineError
-from streams import metrics
-from streams.alert import encode_abandonment
+from streams import codecs, metrics
 from streams.config import WorkerConfig
 from streams.loading_process import LoadingProcess
 from streams.stitch import stop_before_acknowledging
@@ -257,7 +256,7 @@ def add_load_agent(
 
     async def send(abandonment: list[Abandonment]) -> None:
         for one in abandonment:
-            key, value = encode_abandonment(one)
+            key, value = codecs.encode_abandonment(one)
             await (await abandonment_topic.send(key=key, value=value))
 
     loading = LoadingProcess(config.warehouse_url, config.model.phases)

@@ -1,8 +1,11 @@
-"""What is put back into the state: records for the inbox, of what a broker lost or a household asked for."""
+"""What is put back into the state: of what a broker lost, or a household asked for; records for the inbox and the
+alert agent.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from models.alerts import Abandonment, Alert
 from models.identifier import IdentifierOrder
 from models.routing import partition_of, routing_key
 from models.touchpoint import Element
@@ -10,8 +13,8 @@ from streams import codecs
 from streams.codecs import Elements, Message, Passed, PastWanted, Rehydrated
 
 
-class InboxRecord(NamedTuple):
-    """A record for `journeys.inbox`."""
+class KafkaRecord(NamedTuple):
+    """A record for a partition of a topic."""
 
     partition: int
     key: bytes
@@ -34,7 +37,7 @@ class Past(Protocol):
         """UTC ms."""
 
 
-def encode_pasts(pasts: Iterable[Past], order: IdentifierOrder, partitions: int) -> list[InboxRecord]:
+def encode_pasts(pasts: Iterable[Past], order: IdentifierOrder, partitions: int) -> list[KafkaRecord]:
     """Records that put whole households back into the state after the broker lost it.
 
     Each is said in full again, with greater versions than before, even if some of its elements are not left
@@ -56,7 +59,7 @@ def encode_pasts(pasts: Iterable[Past], order: IdentifierOrder, partitions: int)
 
 def encode_put_back(
     elements: Iterable[Element], order: IdentifierOrder, partitions: int
-) -> list[InboxRecord]:
+) -> list[KafkaRecord]:
     """Records that put elements back of which nothing was said yet, or not of all that they belong to."""
     given: dict[str, list[Element]] = {}
     for element in elements:
@@ -69,36 +72,49 @@ def encode_put_back(
     return _records(messages)
 
 
-def _records(messages: Mapping[int, Sequence[Message]]) -> list[InboxRecord]:
+def _records(messages: Mapping[int, Sequence[Message]]) -> list[KafkaRecord]:
     return [
-        InboxRecord(partition, b"", value)
+        KafkaRecord(partition, b"", value)
         for partition, some in messages.items()
         for value in codecs.encode_messages(list(some))
     ]
 
 
-def encode_watermark(partition: int, watermark: int, *, partial: bool = False) -> InboxRecord:
+def encode_watermark(partition: int, watermark: int, *, partial: bool = False) -> KafkaRecord:
     """The record that tells a partition its watermark (UTC ms) after the broker lost it.
 
     `partial`: not every household that the archive has is put back.
     """
-    return InboxRecord(partition, b"", codecs.encode_messages([Passed(watermark, partial)])[0])
+    return KafkaRecord(partition, b"", codecs.encode_messages([Passed(watermark, partial)])[0])
 
 
 def encode_answer(
     wanted: PastWanted, found: Past, missing: bytes, order: IdentifierOrder, partitions: int
-) -> list[InboxRecord]:
+) -> list[KafkaRecord]:
     """The archive's answer. `missing`: marks of what was asked for and is not there (any more).
 
     What a household trimmed goes back to it; a household that is not known is put back as any other, and who
     asked is told of it.
     """
     told = Rehydrated(wanted.to, wanted.to, missing)
-    records: list[InboxRecord] = []
+    records: list[KafkaRecord] = []
     back: list[Message] = []
     if wanted.archived:
         back = [Elements(wanted.to, part, True) for part in codecs.parts(list(found.elements))]
     else:
         records = encode_pasts([found], order, partitions)
     partition = partition_of(wanted.to, partitions)
-    return records + [InboxRecord(partition, b"", value) for value in codecs.encode_messages([*back, told])]
+    return records + [KafkaRecord(partition, b"", value) for value in codecs.encode_messages([*back, told])]
+
+
+def encode_open_alerts(alerts: Iterable[Alert], partitions: int) -> list[KafkaRecord]:
+    """Records for `journeys.abandonment` that put open alerts back.
+
+    Without them an alert would stay open in the warehouse for ever, or be told a second time.
+    """
+    records = []
+    for alert in alerts:
+        abandonment = Abandonment(alert.kind, alert.channel, open_alerts=[alert])
+        key, value = codecs.encode_abandonment(abandonment)
+        records.append(KafkaRecord(partition_of(key.decode(), partitions), key, value))
+    return records

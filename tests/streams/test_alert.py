@@ -12,7 +12,9 @@ from models.identifier import Identifier
 from models.routing import partition_of
 from models.touchpoint import Touchpoint
 from models.verdict import Attempt, Facts, JudgedTouchpoint, Verdict
-from streams.alert import encode_abandonment, judged, seeds
+from streams.alert import judged
+from streams.codecs import encode_abandonment
+from streams.putting_back import encode_open_alerts
 from streams.topics import ABANDONMENT, ALERTS, FACTS, topic_status
 from tests.streams.pipeline import Pipeline
 from warehouse.connection import client
@@ -123,7 +125,7 @@ def test_seeds_put_open_alerts_back_where_the_agent_looks_for_them():
     rules = AlertRules()
     _, opened = judged(None, Abandonment("call", "chat", [bucket(now, 0, 20)]), now, rules)
     assert opened is not None
-    ((partition, key, value),) = seeds([opened], 8)
+    ((partition, key, value),) = encode_open_alerts([opened], 8)
     assert (partition, key) == (partition_of("call:chat", 8), b"call:chat")
     seed = msgspec.msgpack.decode(value, type=Abandonment)
     watch, nothing = judged(None, seed, now + 1_000, rules)
