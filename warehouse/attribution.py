@@ -21,6 +21,7 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
+from warehouse import frames
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask
@@ -97,7 +98,7 @@ def attribution(
         columns |= {"currency": "str"}
         rows = _revenue(counted, shares, rules)
     columns |= {rule: "object" for rule in rules}
-    frame = pd.DataFrame(rows, columns=list(columns)).astype(columns)
+    frame = frames.frame(rows, columns)
     rates = {"rate": ("converted", "paths")} if of == "conversions" else {}
     measures = Measures(
         keys=(by,) if of == "conversions" else (by, "currency"),

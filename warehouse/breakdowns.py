@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from warehouse import frames
 from warehouse.statistics import association, false_discovery, rate_difference
 
 _COLUMNS = ("rate", "rate_of_others", "difference", "lo", "hi", "p_value")
@@ -25,8 +26,8 @@ def differences(by: str, ends: Mapping[str, tuple[int, int]]) -> pd.DataFrame:
         rate, rest = successes / trials, others / of_others
         rows.append((value, rate, rest, rate - rest, *rate_difference(others, of_others, successes, trials)))
         chances.append(association(successes, trials, others, of_others))
-    frame = pd.DataFrame(
+    frame = frames.frame(
         [(*row, chance) for row, chance in zip(rows, false_discovery(chances), strict=True)],
-        columns=[by, *_COLUMNS],
-    ).astype({by: "str", **dict.fromkeys(_COLUMNS, "float64")})
+        {by: "str", **dict.fromkeys(_COLUMNS, "float64")},
+    )
     return frame.assign(significant=frame["p_value"] < 0.05)

@@ -21,6 +21,7 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
+from warehouse import frames
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, utc
@@ -185,9 +186,7 @@ def _in_order(found: pd.DataFrame, by: By, phases: Sequence[str], scope: Scope) 
         return -largest.get(key, 0), key, place.get(phase, len(place)), phase
 
     rows = [(*row, *_rated(*counts[row])) for row in sorted(counts, key=order)]
-    return pd.DataFrame(rows, columns=[by, *_COLUMNS]).astype(
-        {by: "object" if by in _STEP else "str", **_COLUMNS}
-    )
+    return frames.frame(rows, {by: frames.LIST if by in _STEP else "str", **_COLUMNS})
 
 
 def _rated(entered: int, forward: int, back: int, lost: int, open: int, converted: int) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
 from models.yaml_reader import parse_duration
+from warehouse import frames
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask, beside
@@ -82,15 +83,12 @@ def costs(
             (*key, *_row(count, found, worth["value"], least))
             for key, count, found in _differences(pd.DataFrame(hit), pd.DataFrame(moments), breakdown.keys)
         ]
-    columns = [*breakdown.fields, "hit", "compared", *_DIFFERENCE, *_LOST]
-    frame = pd.DataFrame(rows, columns=columns).astype(
-        {
-            **dict.fromkeys(breakdown.fields, "str"),
-            **dict.fromkeys(("hit", "compared"), "int64"),
-            **dict.fromkeys((*_DIFFERENCE, *_LOST), "float64"),
-        }
-    )
-    frame = frame.sort_values(
+    columns = {
+        **dict.fromkeys(breakdown.fields, "str"),
+        **dict.fromkeys(("hit", "compared"), "int64"),
+        **dict.fromkeys((*_DIFFERENCE, *_LOST), "float64"),
+    }
+    frame = frames.frame(rows, columns).sort_values(
         ["cost", "conversions_lost", "hit", *breakdown.fields],
         ascending=[False, False, False, *[True] * len(breakdown.fields)],
         ignore_index=True,

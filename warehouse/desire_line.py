@@ -18,6 +18,7 @@ from sqlalchemy import Engine, text
 from typing_extensions import Doc, Unpack
 
 from models.paved_path import PavedStep
+from warehouse import frames
 from warehouse.alignment import aligned
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
@@ -81,7 +82,7 @@ def desire_line(
         binds,
     )
     return answer(
-        pd.DataFrame(_steps(legs, steps), columns=list(_DTYPES)).astype(_DTYPES),
+        frames.frame(_steps(legs, steps), _DTYPES),
         found.sql(),
         found.watermark,
         measures=Measures(
@@ -211,8 +212,7 @@ def _detours(legs: pd.DataFrame, steps: tuple[PavedStep, ...], least: int) -> pd
                 number, name_of(step), detour, count, int(taken[taken["next"] > 0]["count"].sum()), converted, decided,
                 rate, straight_rate, difference, *bounds, None if difference is None else -difference * decided, *extra,
             ))  # fmt: skip
-    frame = pd.DataFrame(rows, columns=list(_DETOUR_DTYPES)).astype(_DETOUR_DTYPES)
-    return frame.sort_values(
+    return frames.frame(rows, _DETOUR_DTYPES).sort_values(
         ["conversions_lost", "extra_s", "step", "detour"],
         ascending=[False, False, True, True],
         na_position="last",

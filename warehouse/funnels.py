@@ -27,6 +27,7 @@ interval (Wilson).
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -34,6 +35,7 @@ import pandas as pd
 from sqlalchemy import Engine
 from typing_extensions import Doc
 
+from warehouse import frames
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Intervals, Measures, QuestionError, answer
@@ -41,7 +43,7 @@ from warehouse.basis import watermark
 from warehouse.breakdowns import differences
 from warehouse.funnel_question import Order, Question, ms
 from warehouse.keys import Per
-from warehouse.plain import plain, records
+from warehouse.plain import plain
 from warehouse.statistics import quantile_interval, wilson
 from warehouse.tallies import Milliseconds, Tally, tallies
 from warehouse.trends import trend_of
@@ -69,6 +71,7 @@ _COLUMNS = {
     "decided": "int64",
     "decided_before": "int64",
 }
+_Row = tuple[Any, ...]  # of these columns
 HIDDEN = ("mean_s", "p10_s", "p90_s", "sd_s", "decided", "decided_before")
 
 
@@ -130,14 +133,14 @@ def funnel(
         )
         found, _ = tallies(connection, alone, now, most=1, trend=trending)
         whole = found.get("", Tally.empty(question.last))
-    overall = _frame(_rows(whole, question))
+    overall = list(_rows(whole, question))
     shown = [*of.values()] if by else [whole]
     parts: dict[str, Any] = {}
-    frame = overall
+    frame = frames.frame(overall, _COLUMNS)
     if by:
-        per_value = {value: _frame(_rows(tally, question)) for value, tally in of.items()}
+        parts["steps"] = frame
+        per_value = {value: list(_rows(tally, question)) for value, tally in of.items()}
         frame = _by_value(by, per_value)
-        parts["steps"] = overall
         parts["breakdown"] = {value: {"steps": _listed(rows)} for value, rows in per_value.items()}
         if not question.every:
             ends = {
@@ -158,7 +161,7 @@ def funnel(
     return answer(frame, sql, up_to, measures=measures, parts=parts, noun="steps")
 
 
-def _rows(tally: Tally, question: Question) -> Iterator[tuple[Any, ...]]:
+def _rows(tally: Tally, question: Question) -> Iterator[_Row]:
     """A row of the answer per step."""
     for step, asked in enumerate(question.steps):
         count, decided = tally.reached[step], _decided(tally, step)
@@ -215,25 +218,22 @@ def _histogram(totals: Milliseconds, window_ms: int) -> pd.DataFrame:
     return frame
 
 
-def _frame(rows: Iterator[tuple[Any, ...]]) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), columns=list(_COLUMNS)).astype(_COLUMNS)
-
-
-def _by_value(by: str, per_value: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    frame = pd.concat([_frame(iter(())), *per_value.values()], ignore_index=True)
-    values = [value for value, rows in per_value.items() for _ in range(len(rows))]
+def _by_value(by: str, per_value: Mapping[str, Sequence[_Row]]) -> pd.DataFrame:
+    frame = frames.frame(chain.from_iterable(per_value.values()), _COLUMNS)
+    values = [value for value, rows in per_value.items() for _ in rows]
     # a field may have the name of a column of ours
     frame.insert(0, by, pd.Series(values, dtype="str"), allow_duplicates=True)
     return frame
 
 
-def _listed(rows: pd.DataFrame) -> list[dict[str, Any]]:
+def _listed(rows: Sequence[_Row]) -> list[dict[str, Any]]:
     """Steps as JSON has them."""
+    named = [dict(zip(_COLUMNS, map(plain, row), strict=True)) for row in rows]
     return [
         {
             "interval" if name == "lo" else name: [value, row["hi"]] if name == "lo" else value
             for name, value in row.items()
             if name != "hi"
         }
-        for row in records(rows)
+        for row in named
     ]

@@ -5,10 +5,10 @@ who stayed away.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Unpack
 
-import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc
 
+from warehouse import frames
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, answer, ask
@@ -69,7 +69,7 @@ def life_cycle(
             )
         )  # fmt: skip
     return answer(
-        pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES),
+        frames.frame(rows, _DTYPES),
         found.sql(),
         found.watermark,
         measures=Measures(

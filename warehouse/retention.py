@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Unpack
 
-import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc
 
+from warehouse import frames
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, QuestionError, answer, ask
@@ -86,7 +86,7 @@ def retention(
         for row in cell.row(n)
     ]
     return answer(
-        pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES),
+        frames.frame(rows, _DTYPES),
         found.sql(),
         found.watermark,
         measures=Measures(keys=("cohort", "period"), rates={"rate": ("returned", "complete")}),

@@ -9,6 +9,7 @@ import pandas as pd
 from sqlalchemy import Engine, text
 from typing_extensions import Doc
 
+from warehouse import frames
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
 from warehouse.answer import Answer, Measures, answer, ask, beside
@@ -80,7 +81,7 @@ def stickiness(
         text(_SPREAD.format(customers=customers, number=number, between=between, longest=_LONGEST[per])),
         binds,
     )
-    frame = pd.DataFrame(_shares(spread, _LONGEST[per]), columns=list(_DTYPES)).astype(_DTYPES)
+    frame = frames.frame(_shares(spread, _LONGEST[per]), _DTYPES)
     return answer(
         frame,
         ";\n\n".join(one.sql() for one in (spread, of_periods, of_days)),
@@ -129,7 +130,7 @@ def _of_periods(
         active = sum(of_bucket)
         mean = sum(days * n for days, n in zip(longest, of_bucket, strict=True)) / active if active else None
         periods.append((first_day(bucket, per).isoformat(), active, mean, bucket in ended))
-    return pd.DataFrame(periods, columns=list(_BY_PERIOD)).astype(_BY_PERIOD)
+    return frames.frame(periods, _BY_PERIOD)
 
 
 def _of_days(found: Answer, scope: Scope) -> pd.DataFrame:
@@ -150,7 +151,7 @@ def _of_days(found: Answer, scope: Scope) -> pd.DataFrame:
             rows.append(
                 (first_day(day, "day").isoformat(), dau, *within.values(), *_ratios(dau, **within), ended)
             )
-    return pd.DataFrame(rows, columns=list(_BY_DAY)).astype(_BY_DAY)
+    return frames.frame(rows, _BY_DAY)
 
 
 def _ratios(dau: int, *, wau: int, mau: int) -> tuple[float | None, ...]:
