@@ -25,7 +25,7 @@ not lost. Rates are over the decided: all who entered but those who are open at 
 interval (Wilson).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal, Unpack
@@ -38,7 +38,7 @@ from typing_extensions import Doc
 from warehouse import frames
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Intervals, Measures, QuestionError, answer
+from warehouse.answer import Answer, Intervals, Measures, Parts, QuestionError, answer
 from warehouse.basis import watermark
 from warehouse.breakdowns import differences
 from warehouse.funnel_question import Order, Question, ms
@@ -133,24 +133,25 @@ def funnel(
         )
         found, _ = tallies(connection, alone, now, most=1, trend=trending)
         whole = found.get("", Tally.empty(question.last))
-    overall = list(_rows(whole, question))
     shown = [*of.values()] if by else [whole]
-    parts: dict[str, Any] = {}
-    frame = frames.frame(overall, _COLUMNS)
+    in_all = frame = frames.frame(_rows(whole, question), _COLUMNS)
+    making: dict[str, Callable[[], Any]] = {}
     if by:
-        parts["steps"] = frame
         per_value = {value: list(_rows(tally, question)) for value, tally in of.items()}
         frame = _by_value(by, per_value)
-        parts["breakdown"] = {value: {"steps": _listed(rows)} for value, rows in per_value.items()}
+        making["steps"] = lambda: in_all
+        making["breakdown"] = lambda: {value: {"steps": _listed(rows)} for value, rows in per_value.items()}
         if not question.every:
             ends = {
                 value: (tally.reached[-1], _decided(tally, question.last - 1)) for value, tally in of.items()
             }
-            parts["differences"] = differences(by, ends)
+            making["differences"] = lambda: differences(by, ends)
     if trending is not None:
-        parts["trend"] = trending.rows(whole.trend, question.window_ms, question.range_ms, now)
-    parts["time_to_convert"] = _histogram(whole.totals, question.window_ms)
-    parts["total"] = dict(zip(_FIGURES, map(plain, _times(whole.totals)), strict=True))
+        # not later: there may be more rows than are given
+        trend_rows = trending.rows(whole.trend, question.window_ms, question.range_ms, now)
+        making["trend"] = lambda: trend_rows
+    making["time_to_convert"] = lambda: _histogram(whole.totals, question.window_ms)
+    making["total"] = lambda: dict(zip(_FIGURES, map(plain, _times(whole.totals)), strict=True))
     measures = Measures(
         keys=(*([by] if by else []), "step", "name"),
         counts=("count",),
@@ -158,7 +159,7 @@ def funnel(
         means={"mean_s": ("sd_s", "count")},
         intervals=_quantile_intervals(shown, question.last),
     )
-    return answer(frame, sql, up_to, measures=measures, parts=parts, noun="steps")
+    return answer(frame, sql, up_to, measures=measures, parts=Parts(**making), noun="steps")
 
 
 def _rows(tally: Tally, question: Question) -> Iterator[_Row]:

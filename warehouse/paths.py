@@ -20,7 +20,7 @@ from typing_extensions import Doc, Unpack
 
 from warehouse.among import Among, scope_of
 from warehouse.analysis import analysis
-from warehouse.answer import Answer, Measures, QuestionError, answer, ask
+from warehouse.answer import Answer, Measures, Parts, QuestionError, answer, ask
 from warehouse.basis import model_of, watermark
 from warehouse.binds import Binds
 from warehouse.durations import duration_ms
@@ -110,7 +110,14 @@ def paths(
     )
     rows = _rows(visited, names, loops=loops)
     kept = rows[rows["share"] >= least_share].head(most_edges).reset_index(drop=True)
-    nodes_part = _nodes_part(visited, names, kept, loops=loops)
+    parts = Parts(
+        nodes=lambda: _nodes_part(visited, names, kept, loops=loops),
+        links=lambda: _links(kept, parts["nodes"]),
+        left_out=lambda: {
+            "transitions": len(rows) - len(kept),
+            "walks": int(rows["walks"].sum() - kept["walks"].sum()),
+        },
+    )
     return answer(
         kept,
         found.sql(),
@@ -121,14 +128,7 @@ def paths(
             rates={"rate": ("count", "decided"), "lost_rate": ("lost", "concluded")},
             figures=("share", "median_s"),
         ),
-        parts={
-            "nodes": nodes_part,
-            "links": _links(kept, nodes_part),
-            "left_out": {
-                "transitions": len(rows) - len(kept),
-                "walks": int(rows["walks"].sum() - kept["walks"].sum()),
-            },
-        },
+        parts=parts,
         noun="transitions",
     )
 
