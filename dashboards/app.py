@@ -73,13 +73,15 @@ def create_app(config: DashboardsConfig) -> FastAPI:
     def show(_pathname: str, search: str | None) -> Any:
         return page.frame(read(search or ""), config.refresh_interval_ms)
 
-    @pages.callback(Output("persona", "data"), Input("persona", "id"))
-    async def choices(_id: str) -> list[str]:
+    @pages.callback(Output("persona", "data"), Input("persona", "id"), State("persona", "value"))
+    async def choices(_id: str, chosen: str | None) -> list[str]:
         try:
-            return await run_in_threadpool(personas_known)
+            known = await run_in_threadpool(personas_known)
         except SQLAlchemyError:
             log.warning("the warehouse did not answer; the page is shown without personas", exc_info=True)
-            return []
+            known = []
+        # one that is not to be chosen would be given up for everybody, without a word
+        return known if chosen is None or chosen in known else [*known, chosen]
 
     @pages.callback(
         Output("map", "children"),

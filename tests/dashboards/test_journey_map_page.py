@@ -110,7 +110,9 @@ def test_choosing_a_period_changes_the_numbers_and_the_url(page: Page, url: str)
 
 def test_a_bookmark_of_a_persona_that_nobody_has_says_which_there_are(page: Page, url: str) -> None:
     page.goto(f"{url}/?period=all&persona=Nobody")
+    page.wait_for_load_state("networkidle")  # also the personas that there are
     expect(page.get_by_role("alert")).to_contain_text('persona "Nobody" is not known. There are ')
+    expect(page.get_by_role("textbox", name="persona")).to_have_value("Nobody")
 
 
 def test_an_answer_that_takes_longer_than_the_refresh_interval_is_shown(page: Page) -> None:
