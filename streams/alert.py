@@ -3,8 +3,7 @@
 One record of `journeys.abandonment` is one kind on one channel; the decision is `models.alerts`. What it
 remembers (the last minutes, the last alert) is a table, so that an alert stays open over a restart and is not
 told again. The alert is sent before that is written: a crash between the two tells it twice under one id, and
-never not at all. Where the broker keeps nothing, open alerts
-are put back (`streams.putting_back`).
+never not at all. Where the broker keeps nothing, `streams.putting_back` puts open alerts back.
 """
 
 import logging

@@ -2,7 +2,7 @@
 alert agent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from models.alerts import Abandonment, Alert
@@ -44,17 +44,15 @@ def encode_pasts(pasts: Iterable[Past], order: IdentifierOrder, partitions: int)
     (copies that did not count). So all of a household goes to one node, its strongest: one of its other identifiers
     would say with such versions what it knows alone, until the links have made it an alias.
     """
-    messages: dict[int, list[Message]] = {}
+    messages: list[Elements] = []
     for past in pasts:
-        identifiers = [one for element in past.elements for one in element.identifiers]
-        if not identifiers:
-            continue
-        root = order.strongest(identifiers)
-        messages.setdefault(partition_of(root, partitions), []).extend(
-            Elements(root, part, True, past.watermark, past.elements_seen)
-            for part in codecs.parts(list(past.elements))
-        )
-    return _records(messages)
+        if identifiers := [one for element in past.elements for one in element.identifiers]:
+            root = order.strongest(identifiers)
+            messages += [
+                Elements(root, part, True, past.watermark, past.elements_seen)
+                for part in codecs.parts(list(past.elements))
+            ]
+    return _records(messages, partitions)
 
 
 def encode_put_back(
@@ -64,19 +62,18 @@ def encode_put_back(
     given: dict[str, list[Element]] = {}
     for element in elements:
         given.setdefault(routing_key(element.identifiers, order), []).append(element)
-    messages: dict[int, list[Message]] = {}
-    for key, some in given.items():
-        messages.setdefault(partition_of(key, partitions), []).extend(
-            Elements(key, part, True) for part in codecs.parts(some)
-        )
-    return _records(messages)
+    messages = [Elements(key, part, True) for key, some in given.items() for part in codecs.parts(some)]
+    return _records(messages, partitions)
 
 
-def _records(messages: Mapping[int, Sequence[Message]]) -> list[KafkaRecord]:
+def _records(messages: Iterable[Elements], partitions: int) -> list[KafkaRecord]:
+    of_partition: dict[int, list[Message]] = {}
+    for message in messages:
+        of_partition.setdefault(partition_of(message.to, partitions), []).append(message)
     return [
         KafkaRecord(partition, b"", value)
-        for partition, some in messages.items()
-        for value in codecs.encode_messages(list(some))
+        for partition, some in of_partition.items()
+        for value in codecs.encode_messages(some)
     ]
 
 

@@ -232,17 +232,20 @@ def test_every_question_is_answered_as_the_reference_does(
     chosen = [
         row for row in standing if since <= row["started_at"] < until and row["campaign_first"] == "spring"
     ]
-    for by in BY:
-        for zone in (UTC_ZONE, BERLIN):
-            if any(row["campaign_first"] == "spring" for row in standing):
+    if any(row["campaign_first"] == "spring" for row in standing):
+        for by in BY:
+            for zone in (UTC_ZONE, BERLIN):
                 check(asked, chosen, by, zone, since=since, until=until, campaign="spring")
+    elif all(row["campaign_first"] != "spring" for row in written):
+        with pytest.raises(QuestionError, match='campaign "spring" is not known'):
+            conversion.conversion(asked, campaign="spring")
     within = [
         row
         for row in standing
         if since + timedelta(milliseconds=1) <= row["started_at"] and row["persona"] != "Gold"
     ]
-    for by in BY:
-        if any(row["persona"] == "Gold" for row in standing):
+    if any(row["persona"] == "Gold" for row in standing):
+        for by in BY:
             check(
                 asked,
                 within,
@@ -252,6 +255,9 @@ def test_every_question_is_answered_as_the_reference_does(
                 since=since + timedelta(milliseconds=1),
                 persona="!Gold",
             )
+    elif all(row["persona"] != "Gold" for row in written):
+        with pytest.raises(QuestionError, match='persona "Gold" is not known'):
+            conversion.conversion(asked, persona="!Gold")
 
 
 def check(
