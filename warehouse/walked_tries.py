@@ -125,27 +125,36 @@ class _Walk:
         ends = (state.at for state in self._all(spoilable=True) if self._ends(state, deepest))
         return min(ends, default=_NEVER)
 
-    def earliest(self, deepest: int, completed: int) -> tuple[int, ...] | None:
-        """The times of the one that does so then, and takes each step as early as it can."""
-        dead: set[_State] = set()
+    def earliest(self, deepest: int, completed: int) -> tuple[int, ...]:
+        """The times of the one that does so then, and takes each step as early as it can, an optional one whenever
+        it can. There must be one.
 
-        def onward(state: _State) -> tuple[int, ...] | None:
-            if state in dead:
-                return None
-            if self._ends(state, deepest) and state.at == completed:
-                return (state.at,)
-            for following in self._onward(state, spoilable=True):
-                if following.step <= deepest and following.at <= completed:
-                    rest = onward(following)
-                    if rest is not None:
-                        return (state.at, *[0] * (following.step - state.step - 1), *rest)
-            dead.add(state)
-            return None
+        What took the same steps at the same times may have left different touchpoints of an instant to the steps
+        after: all of them are followed together.
+        """
+        ends: dict[_State, bool] = {}
 
-        found = (onward(state) for state in self._beginnings(spoilable=True))
-        return min(
-            (times for times in found if times is not None), key=lambda times: [at or _NEVER for at in times]
-        )
+        def onward(states: Iterable[_State]) -> set[_State]:
+            return {
+                following
+                for state in states
+                for following in self._onward(state, spoilable=True)
+                if following.step <= deepest and following.at <= completed and completes(following)
+            }
+
+        def completes(state: _State) -> bool:
+            if state not in ends:
+                ends[state] = (state.at == completed and self._ends(state, deepest)) or bool(onward((state,)))
+            return ends[state]
+
+        there = {state for state in self._beginnings(spoilable=True) if completes(state)}
+        times = [self.entry]
+        while len(times) <= deepest:
+            following = onward(there)
+            step, at = min((state.step, state.at) for state in following)
+            there = {state for state in following if (state.step, state.at) == (step, at)}
+            times += [*[0] * (step - len(times)), at]
+        return tuple(times)
 
     def _all(self, *, spoilable: bool) -> Iterator[_State]:
         seen = set(self._beginnings(spoilable=spoilable))
@@ -191,7 +200,7 @@ class _Walk:
     def _come_into(self, since: tuple[int, ...], step: int, at: int) -> tuple[int, ...]:
         """The exclusions that the try is in after taking the step."""
         return tuple(
-            at if step == first else 0 if step >= last else before
+            0 if step >= last else at if step == first else before
             for before, (first, last) in zip(since, self._spans, strict=True)
         )
 

@@ -135,6 +135,7 @@ OPTIONAL = {
     "of two in a row one may be left out":         ("view>cart?>chat?>buy", "10m", "0 view, 2 chat, 3 buy", [1, 0, 1, 1]),
     "of two in a row both may be":                 ("view>cart?>chat?>buy", "10m", "0 view, 3 buy", [1, 0, 0, 1]),
     "two in a row are taken in their order":       ("view>cart?>chat?>buy", "10m", "0 view, 1 chat, 2 cart, 3 buy", [1, 1, 0, 1]),
+    "of one time others take the step before it":  ("chat>view|cart>view?>cart", "10m", "0 chat, 1 view, 1 cart, 1 cart", [1, 1, 1, 1]),
 }  # fmt: skip
 
 LIMITED = {
