@@ -31,7 +31,10 @@ def told(loader: Client) -> None:
         story("ann", "0 view persona=Gold, 1 purchase") + story("bob", "0 view"),
         gap_ms=60 * MINUTE_MS,
     )
-    insert(loader, "journey_rows", [row | {"campaign_first": "spring", "version": 2} for row in rows])
+    for version, campaign in ((2, "summer"), (3, "spring")):
+        insert(
+            loader, "journey_rows", [row | {"campaign_first": campaign, "version": version} for row in rows]
+        )
 
 
 @pytest.mark.parametrize("kind", WRONG)
@@ -51,3 +54,8 @@ def test_a_name_that_no_journey_has_is_said_with_the_nearest(asked: Engine, ask:
 )
 def test_names_that_occur_and_having_none_are_answered(asked: Engine, among: dict[str, str]) -> None:
     assert funnels.funnel(asked, ["view", "purchase"], **among)["count"].sum() > 0
+
+
+def test_a_name_that_was_corrected_is_not_known(asked: Engine) -> None:
+    with pytest.raises(QuestionError, match='campaign "summer" is not known'):
+        conversion.conversion(asked, campaign="summer")
