@@ -1,6 +1,7 @@
 """The emotion curve: how the touchpoints of each phase feel, from left to right as customers meet them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,8 +12,11 @@ from dashboards.charts import colours
 POINTS_PER_PHASE = 5
 _LABEL_HEIGHT = 0.15  # of an emotion from -1 to +1
 _LABEL_DISTANCE = 0.12  # of its middle from its point
-_LETTER_WIDTH = 0.03  # of a phase, on a page that is 1,100 pixels wide
+_LETTER_WIDTH = 0.027  # of a phase, on a page that is 1,100 pixels wide
 _MARK_WIDTH = 0.05
+_LINE_HEIGHT = 0.03
+_STRETCHES = 8  # of the line between two points
+_WORSE = 4  # a label or a point under a label, than the curve
 _BEND = 0.02  # less is straight on
 
 
@@ -137,14 +141,15 @@ class _Box(NamedTuple):
 
 
 def _beside(points: pd.DataFrame, width: int) -> list[str]:
-    """Where each label stands: where it covers least of the labels before it and of the points, preferably outside
-    the bend of the curve, and never cut off by the edges at 0 and `width`.
+    """Where each label stands: where it covers least of the labels before it, of the points and of the curve,
+    preferably outside the bend, and never cut off by the edges at 0 and `width`.
     """
     xs, ys = points["x"].to_list(), points["weight"].to_list()
     marks = [
         _Box(x - _MARK_WIDTH / 2, x + _MARK_WIDTH / 2, y - _LABEL_HEIGHT / 2, y + _LABEL_HEIGHT / 2)
         for x, y in zip(xs, ys, strict=True)
     ]
+    curve = list(_along_the_curve(xs, ys))
     taken: list[_Box] = []
     chosen = []
     for k, (x, y, name) in enumerate(zip(xs, ys, points["type"], strict=True)):
@@ -155,19 +160,33 @@ def _beside(points: pd.DataFrame, width: int) -> list[str]:
         boxes = {
             f"{side} {along}": _label(x, y, len(name), side, along)
             for along in ("center", "right", "left")
-            for side in sides
+            for side in (*sides, "middle")
+            if (side, along) != ("middle", "center")
         }
         within = {at: box for at, box in boxes.items() if box.left >= 0 and box.right <= width} or boxes
-        others = [*taken, *marks[:k], *marks[k + 1 :]]
-        covered = {at: round(sum(box.overlap(one) for one in others), 4) for at, box in within.items()}
+        worse = [*taken, *marks[:k], *marks[k + 1 :]]
+        covered = {
+            at: round(_WORSE * sum(map(box.overlap, worse)) + sum(map(box.overlap, curve)), 4)
+            for at, box in within.items()
+        }
         at = min(covered, key=covered.__getitem__)
         chosen.append(at)
         taken.append(within[at])
     return chosen
 
 
+def _along_the_curve(xs: Sequence[float], ys: Sequence[float]) -> Iterator[_Box]:
+    """The line between neighbouring points, as boxes of its breadth."""
+    for (x, to_x), (y, to_y) in zip(pairwise(xs), pairwise(ys), strict=True):
+        stops = [x + (to_x - x) * n / _STRETCHES for n in range(_STRETCHES + 1)]
+        heights = [y + (to_y - y) * n / _STRETCHES for n in range(_STRETCHES + 1)]
+        for (left, right), two in zip(pairwise(stops), pairwise(heights), strict=True):
+            yield _Box(left, right, min(two) - _LINE_HEIGHT / 2, max(two) + _LINE_HEIGHT / 2)
+
+
 def _label(x: float, y: float, letters: int, side: str, along: str) -> _Box:
     wide = letters * _LETTER_WIDTH
-    left = x - {"left": wide, "center": wide / 2, "right": 0.0}[along]
-    middle = y + (_LABEL_DISTANCE if side == "top" else -_LABEL_DISTANCE)
+    aside = _MARK_WIDTH / 2 if side == "middle" else 0.0
+    left = x - {"left": wide + aside, "center": wide / 2, "right": -aside}[along]
+    middle = y + {"top": _LABEL_DISTANCE, "middle": 0.0, "bottom": -_LABEL_DISTANCE}[side]
     return _Box(left, left + wide, middle - _LABEL_HEIGHT / 2, middle + _LABEL_HEIGHT / 2)
