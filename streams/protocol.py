@@ -311,7 +311,7 @@ class Nodes:
         said = self.judge()
         watermark = self.watermark.value
         for household_id in self._changed:
-            if household_id not in self._full:
+            if household_id not in self._full and household_id not in self._awaiting:
                 said.journeys.extend(self.households[household_id].journey_rows())
         self._changed = {}
         self._say_some_again()

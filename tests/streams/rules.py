@@ -185,7 +185,7 @@ class Rule(NamedTuple):
 RULES = {
     "what a predecessor may have handled is said in full": Rule(_not_full, (38, 55)),
     "a merge is said in full": Rule(_merges_not_full, (37, 62)),
-    "what is put back is said in full, with greater versions": Rule(_put_back_not_full, (335,)),
+    "what is put back is said in full, with greater versions": Rule(_put_back_not_full, (4841, 6904)),
     "a replayed record sends its links, merges and forwards again": Rule(_no_resending, (49, 222)),
     "an offset is committed only when all that it owes was sent": Rule(_commit_too_early, (0, 2)),
     "a watermark is kept only when all that it fired was sent": Rule(_watermark_too_early, (58, 59)),

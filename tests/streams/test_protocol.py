@@ -104,6 +104,22 @@ def test_who_waited_for_the_archive_without_holding_anything_does_not_wait_for_e
     assert [row.touchpoint.id for row in nodes.say_all().touchpoints] == ["t1"]
 
 
+def test_who_is_asked_for_after_some_was_said_says_no_journey_until_the_archive_has_told() -> None:
+    nodes = trusting()
+    nodes.receive([touchpoint("t1")], Position("touchpoints.web", 1))
+    assert [row.touchpoint.id for row in nodes.judge().touchpoints] == ["t1"]
+    partial = codecs.decode_messages(encode_watermark(0, NOON, partial=True).value)
+    nodes.receive_messages(partial, Position("journeys.inbox", 1))
+    nodes.receive([touchpoint("t2", 1)], Position("touchpoints.web", 2))
+    said = nodes.say_all()
+    assert (said.touchpoints, said.journeys) == ([], [])
+    put_back(nodes, Past([touchpoint("t0", -1)], elements_seen=1, watermark=NOON))
+    settled(nodes, [codecs.Rehydrated(ANN.key, ANN.key)])
+    said = nodes.say_all()
+    assert {row.touchpoint.id for row in said.touchpoints} == {"t0", "t1", "t2"}
+    assert [row.touchpoint_ids for row in said.journeys if not row.deleted] == [("t0", "t1", "t2")]
+
+
 def test_a_merge_says_with_greater_versions_than_either_household_did() -> None:
     nodes = trusting()
     put_back(nodes, Past([touchpoint("t1", 0, COOKIE)], elements_seen=9, watermark=NOON + 5))
