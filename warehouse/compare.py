@@ -7,12 +7,14 @@ Newcombe's are. Of all else the question is asked again of all customers but som
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from math import nan
 from typing import Any
 
 import pandas as pd
 
 from warehouse.answer import Answer, Measures, answer
+from warehouse.asker import at_once
 from warehouse.blocks import BLOCKS, jackknife, leaving_out
 from warehouse.comparison import Comparison, read
 from warehouse.statistics import difference, mean_difference, poisson_difference, rate_difference
@@ -26,7 +28,7 @@ def both(ask: Callable[..., Answer], said: str, among: Mapping[str, Any]) -> Ans
     `parts`: `a` and `b`, the answers themselves, and `of`, their names.
     """
     comparison = read(said, among)
-    a, b = (ask(**arguments) for arguments in (comparison.a, comparison.b))
+    a, b = _asked_of_both(ask, comparison)
     measures = a.measures
     keys = list(measures.keys)
     columns = [*keys, "measure", "a", "b", "difference", "lo", "hi", "significant"]
@@ -52,11 +54,15 @@ _Row = Mapping[Any, Any]
 _Rows = Mapping[tuple[Any, ...], _Row]
 
 
+def _asked_of_both(ask: Callable[..., Answer], comparison: Comparison) -> tuple[Answer, Answer]:
+    return at_once(partial(ask, **comparison.a), partial(ask, **comparison.b))
+
+
 def _without_blocks(ask: Callable[..., Answer], comparison: Comparison) -> Iterator[tuple[_Rows, _Rows]]:
     """The rows of both, each time of all customers but one block of them."""
     for block in range(BLOCKS):
         with leaving_out(block):
-            a, b = (ask(**arguments) for arguments in (comparison.a, comparison.b))
+            a, b = _asked_of_both(ask, comparison)
         yield _by_key(a.to_dict(orient="records"), a), _by_key(b.to_dict(orient="records"), b)
 
 
