@@ -12,7 +12,7 @@ from dashboards.charts import colours
 POINTS_PER_PHASE = 5
 _LABEL_HEIGHT = 0.15  # of an emotion from -1 to +1
 _LABEL_DISTANCE = 0.12  # of its middle from its point
-_LETTER_WIDTH = 0.027  # of a phase, on a page that is 1,100 pixels wide
+_LETTER_WIDTH = 0.03  # of a phase, on a page that is 1,100 pixels wide
 _MARK_WIDTH = 0.05
 _LINE_HEIGHT = 0.03
 _STRETCHES = 8  # of the line between two points
