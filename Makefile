@@ -1,5 +1,6 @@
 # make demo      the whole pipeline on this machine, fed with weeks of customers, then live traffic; Ctrl-C ends it
 # make test      lint, types, import contracts, tests
+# make test-fast in under a minute: lint, and the tests that need neither servers nor a browser
 # make converge  streamed equals batch while processes are killed; make converge-kafka: on Apache Kafka itself
 # make bench     speed, beside what others reach
 # Each sets up .venv by itself; needed are python3 (3.11 or newer), python3-venv, make, git.
@@ -11,8 +12,11 @@ DEMO_ARGS ?=
 PYTEST_ARGS ?=
 UV ?= uv
 
-.PHONY: demo test converge converge-kafka bench reference lock browser
+.PHONY: demo test test-fast converge converge-kafka bench reference lock browser
 .DELETE_ON_ERROR:
+
+# the tests start hundreds of processes; each would compile all of it again
+unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(VENV)/.ready-to-run
 	@$(BIN)/desireline up --demo $(DEMO_ARGS)
@@ -23,6 +27,12 @@ test: $(VENV)/.ready-to-test browser
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
+
+# 50 examples of what is generated, in place of 300
+test-fast: $(VENV)/.ready-to-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	HYPOTHESIS_PROFILE=dev PROTOCOL_SEEDS=300 $(BIN)/pytest --numprocesses 2 -m "not slow" $(PYTEST_ARGS)
 
 # CONVERGE_SEED repeats a run, CONVERGE_SECONDS and CONVERGE_CUSTOMERS make it longer and larger
 converge: $(VENV)/.ready-to-test

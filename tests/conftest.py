@@ -41,15 +41,30 @@ _MINUTES = frozenset(
     )
 )
 
+_PROCESSES = frozenset(("broker", "browser", "filled", "pipeline", "up", "warehouse"))
+"""Fixtures that start a broker, a warehouse or a browser, or all of them."""
+_STARTERS = frozenset(("CollectorProcess", "EmbeddedBroker", "EmbeddedWarehouse"))
 
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first: pipelines, then modules that take minutes, then the warehouse."""
+    for item in items:
+        if _waits_for_a_process(item):
+            item.add_marker("slow")
 
     def place(item: pytest.Item) -> tuple[bool, bool, bool]:
         module = _module_of(item.nodeid)
         return module not in _PIPELINES, module not in _MINUTES, not module.startswith("tests/warehouse/")
 
     items.sort(key=place)
+
+
+def _waits_for_a_process(item: pytest.Item) -> bool:
+    """Whether a test, or one of its module, starts a server or a browser."""
+    module = item.getparent(pytest.Module)
+    fixtures = getattr(item, "fixturenames", ())
+    return not _PROCESSES.isdisjoint(fixtures) or not _STARTERS.isdisjoint(vars(module.obj) if module else ())
 
 
 class _ByModule(LoadScopeScheduling):

@@ -6,11 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import pytest
 
 from tests.desireline.ups import Up, desireline
-
-pytestmark = pytest.mark.slow
 
 BEGIN = datetime.now(UTC) - timedelta(hours=1)
 COMPLETED = "select toInt32(sum(completed)) from attempts_1m where kind = 'cart'"

@@ -20,7 +20,6 @@ def test_a_url_without_a_password_makes_no_user(url: str) -> None:
     assert readers.statements(url) == []
 
 
-@pytest.mark.slow
 def test_the_engine_understands_every_statement_and_the_embedded_one_has_its_reader_already(
     warehouse: str,
 ) -> None:

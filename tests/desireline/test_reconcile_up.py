@@ -5,13 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
 
 from ingest.segments import segments
 from ingest.spool import read_spool
 from tests.desireline.ups import Up, desireline
-
-pytestmark = pytest.mark.slow
 
 
 def reconciled(one: Up, *arguments: str) -> tuple[int, dict[str, Any], str]:

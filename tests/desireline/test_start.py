@@ -17,7 +17,6 @@ from warehouse.connection import client
 from warehouse.embedded import EmbeddedWarehouse
 from warehouse.put_back import pasts
 
-pytestmark = pytest.mark.slow
 DAY_MS = 86_400_000
 TOUCHPOINTS = 300_000
 # at some hours nobody has one

@@ -23,8 +23,6 @@ from desireline.supervisor import Supervisor
 from ingest.simulation.sender import stripe_headers
 from warehouse import connect
 
-pytestmark = pytest.mark.slow
-
 PATIENCE_S = 60.0
 T = TypeVar("T")
 Said = tuple[str, list[dict[str, object]]]  # the door, and what is said there at once

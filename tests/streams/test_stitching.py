@@ -7,7 +7,6 @@ import time
 from collections import Counter
 
 import msgspec
-import pytest
 
 from models.identifier import Identifier
 from models.journey_model import template
@@ -54,7 +53,6 @@ def cross_channel(person: str) -> list[Touchpoint | Identification]:
     ]
 
 
-@pytest.mark.slow
 def test_cart_call_and_payment_are_one_journey_in_whatever_order_events_and_links_arrive(
     pipeline: Pipeline,
 ) -> None:
@@ -75,7 +73,6 @@ def test_cart_call_and_payment_are_one_journey_in_whatever_order_events_and_link
     assert customers == {(person, f"email:ann@example.org{person}") for person in people}
 
 
-@pytest.mark.slow
 def test_a_channel_of_the_models_own_has_a_topic_and_joins_the_journey(pipeline: Pipeline) -> None:
     worker = pipeline.start_worker(model="channels: [store]\n" + template("default"))
     pipeline.await_ready(worker)
@@ -105,7 +102,6 @@ def histories(rng: random.Random) -> list[Element]:
     return elements
 
 
-@pytest.mark.slow
 def test_a_killed_worker_goes_on_where_it_was_and_ends_as_the_batch(pipeline: Pipeline) -> None:
     rng = random.Random(7)
     elements = histories(rng)
@@ -124,7 +120,6 @@ def test_a_killed_worker_goes_on_where_it_was_and_ends_as_the_batch(pipeline: Pi
     assert pipeline.standing() == wanted(elements, end, MODEL)
 
 
-@pytest.mark.slow
 def test_workers_share_the_partitions_and_one_takes_over_when_the_other_is_killed(pipeline: Pipeline) -> None:
     elements = histories(random.Random(8))
     shares = [elements[start::3] for start in range(3)]
@@ -145,7 +140,6 @@ def test_workers_share_the_partitions_and_one_takes_over_when_the_other_is_kille
     assert pipeline.standing() == wanted(elements, end, MODEL)
 
 
-@pytest.mark.slow
 def test_a_record_in_the_wrong_partition_is_forwarded_to_its_household(pipeline: Pipeline) -> None:
     pipeline.start_worker()
     for partition in range(pipeline.partitions):
@@ -153,7 +147,6 @@ def test_a_record_in_the_wrong_partition_is_forwarded_to_its_household(pipeline:
     pipeline.read_until(lambda: ("t0", "t1", "t2", "t3") in pipeline.journeys())
 
 
-@pytest.mark.slow
 def test_what_cannot_be_read_is_rejected_with_its_reason_and_its_neighbours_go_on(pipeline: Pipeline) -> None:
     pipeline.start_worker()
     good = [msgspec.to_builtins(touchpoint(f"t{n}", n, "web", "page_view", MAIL)) for n in range(4)]
@@ -180,7 +173,6 @@ def test_what_cannot_be_read_is_rejected_with_its_reason_and_its_neighbours_go_o
     assert (row.touchpoint.occurred_at, row.touchpoint.received_at) == (NOON + 20, NOON + 1520)
 
 
-@pytest.mark.slow
 def test_the_wall_clock_abandons_nothing_while_what_answers_it_waits_to_be_read(pipeline: Pipeline) -> None:
     """A backlog: every chat was answered within a minute, an hour ago, and that is read last."""
     ago = time.time_ns() // 1_000_000 - 60 * MINUTE_MS

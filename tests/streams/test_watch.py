@@ -80,7 +80,6 @@ def ends_as_the_batch(pipeline: Pipeline, touchpoints: list[Touchpoint]) -> None
     await_batch(pipeline, touchpoints)
 
 
-@pytest.mark.slow
 def test_records_that_were_passed_over_end_the_worker_and_the_next_one_reads_them(pipeline: Pipeline) -> None:
     touchpoints = visits(*range(6))
     publish(pipeline, touchpoints)
@@ -93,7 +92,6 @@ def test_records_that_were_passed_over_end_the_worker_and_the_next_one_reads_the
     ends_as_the_batch(pipeline, touchpoints)
 
 
-@pytest.mark.slow
 def test_a_commit_that_never_returns_ends_the_worker_even_where_it_keeps_it_from_stopping(
     pipeline: Pipeline,
 ) -> None:
@@ -106,7 +104,6 @@ def test_a_commit_that_never_returns_ends_the_worker_even_where_it_keeps_it_from
     ends_as_the_batch(pipeline, touchpoints)
 
 
-@pytest.mark.slow
 def test_a_consumer_that_reads_no_more_ends_the_worker(pipeline: Pipeline) -> None:
     touchpoints = visits(*range(6))
     publish(pipeline, touchpoints)
@@ -115,7 +112,6 @@ def test_a_consumer_that_reads_no_more_ends_the_worker(pipeline: Pipeline) -> No
     ends_as_the_batch(pipeline, touchpoints)
 
 
-@pytest.mark.slow
 def test_a_recovery_that_gets_no_records_ends_the_worker(pipeline: Pipeline) -> None:
     touchpoints = visits(*range(6))
     publish(pipeline, touchpoints[:3])
@@ -129,7 +125,6 @@ def test_a_recovery_that_gets_no_records_ends_the_worker(pipeline: Pipeline) -> 
     ends_as_the_batch(pipeline, touchpoints)
 
 
-@pytest.mark.slow
 def test_a_worker_that_others_join_in_its_recovery_recovers_again_and_goes_on(pipeline: Pipeline) -> None:
     touchpoints = visits(*range(6))
     publish(pipeline, touchpoints[:3])
@@ -149,7 +144,6 @@ def test_a_worker_that_others_join_in_its_recovery_recovers_again_and_goes_on(pi
     assert late.poll() is None, pipeline.log_of(late)
 
 
-@pytest.mark.slow
 def test_a_recovery_that_faust_calls_complete_too_early_loses_no_household(pipeline: Pipeline) -> None:
     touchpoints = visits(*range(6))
     publish(pipeline, touchpoints[:3])
@@ -165,7 +159,6 @@ def test_a_recovery_that_faust_calls_complete_too_early_loses_no_household(pipel
     assert worker.poll() is None, pipeline.log_of(worker)
 
 
-@pytest.mark.slow
 def test_records_deleted_below_the_committed_offset_are_said_and_reading_goes_on_with_the_earliest_left(
     pipeline: Pipeline,
 ) -> None:
@@ -186,7 +179,6 @@ def test_records_deleted_below_the_committed_offset_are_said_and_reading_goes_on
     await_batch(pipeline, touchpoints)
 
 
-@pytest.mark.slow
 def test_a_commit_beyond_the_end_of_the_topic_is_said_and_all_that_is_there_is_read(
     pipeline: Pipeline,
 ) -> None:
@@ -204,7 +196,6 @@ def test_a_commit_beyond_the_end_of_the_topic_is_said_and_all_that_is_there_is_r
     await_batch(pipeline, touchpoints)
 
 
-@pytest.mark.slow
 def test_a_worker_for_whom_no_partition_is_left_waits_for_one() -> None:
     with EmbeddedBroker() as broker, Pipeline(broker.bootstrap_servers, partitions=1) as pipeline:
         first = pipeline.start_worker()

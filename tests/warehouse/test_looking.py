@@ -15,7 +15,6 @@ from warehouse.rows import Rows
 from warehouse.views import VIEWS
 from warehouse.writer import Writer
 
-pytestmark = pytest.mark.slow
 DAY_MS = 86_400_000
 
 BREAKS = {

@@ -21,8 +21,6 @@ from warehouse.aggregates import Aggregates
 from warehouse.rows import Rows
 from warehouse.writer import Writer
 
-pytestmark = pytest.mark.slow
-
 
 def empty(loader: Client) -> None:
     for table in schema.metadata.tables.values():
