@@ -15,7 +15,7 @@ from clickhouse_connect.driver.client import Client
 
 from models.journey_model import JourneyModel, load_model
 from warehouse import schema
-from warehouse.connection import DATABASE
+from warehouse.connection import DATABASE, insert_row
 
 State = Literal["current", "building", "retired"]
 
@@ -97,7 +97,7 @@ def register(client: Client, text: str, *, where: str, number: int, state: State
         changed_at=now,
         version=1,
     )
-    _write(client, new)
+    insert_row(client, "journey_models", msgspec.structs.asdict(new))
     return new
 
 
@@ -106,12 +106,5 @@ def change_state(client: Client, model: RegisteredModel, state: State) -> Regist
     changed = msgspec.structs.replace(
         model, state=state, changed_at=datetime.now(UTC), version=model.version + 1
     )
-    _write(client, changed)
+    insert_row(client, "journey_models", msgspec.structs.asdict(changed))
     return changed
-
-
-def _write(client: Client, model: RegisteredModel) -> None:
-    values = msgspec.structs.asdict(model)
-    client.insert(
-        f"{DATABASE}.journey_models", [[values[name] for name in _COLUMNS]], column_names=list(_COLUMNS)
-    )

@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from warehouse import ddl, schema
-from warehouse.connection import DATABASE, client
+from warehouse.connection import DATABASE, client, insert_row
 
 READER = "reader"
 _ACCESS_DENIED = 497
@@ -129,10 +129,8 @@ def migrate(url: str) -> list[int]:
         for number, name, fill in waiting:
             if fill is not None:
                 fill(connection)
-            connection.insert(
-                f"{DATABASE}.migrations",
-                [[number, name, datetime.now(UTC)]],
-                column_names=["number", "name", "applied_at"],
+            insert_row(
+                connection, "migrations", {"number": number, "name": name, "applied_at": datetime.now(UTC)}
             )
             done.append(number)
         return done
