@@ -1,7 +1,7 @@
 """From the collector's door to the warehouse: a steady stream of live customers through everything at once.
 
 Bodies are made before; then each call is sent in the second in which it arrives, for two minutes. Beside them,
-some times a second, goes a probe, and the warehouse is asked some times a second which probes it can tell of.
+some times a second, goes a probe, and the warehouse is asked twice a second which probes it can tell of.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ CALLS_PER_SECOND = 5_600  # of a hundred 92 are touchpoints, the others say who 
 BATCH_CALLS = 100
 PROBE_EVERY_S = 0.2
 PATIENCE_S = 300.0
-_ASK_EVERY_S = 0.25
+_ASK_EVERY_S = 0.5
 _CLOCK_S = 2  # a probe says when it was made in whole seconds
 _SLICE_MS = 100
 _AHEAD_S = 110

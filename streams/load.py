@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
 import msgspec
+from clickhouse_connect.driver.client import Client
 from faust import Stream
 from faust.types import AppT, EventT, StreamT
 
@@ -303,10 +304,11 @@ async def _end_when_another_model_is_current(
     What is said meanwhile goes to the tables of the model that it is said under, so nothing hurries.
     """
     loop = asyncio.get_running_loop()
+    asked = _CurrentModel(warehouse_url)
     while True:
         await asyncio.sleep(_LOOK_AT_MODEL_EVERY_S)
         try:
-            current = await loop.run_in_executor(None, _current_fingerprint, warehouse_url)
+            current = await loop.run_in_executor(None, asked.fingerprint)
         except WarehouseError:
             continue
         if current not in ("", config.fingerprint):
@@ -318,9 +320,18 @@ async def _end_when_another_model_is_current(
             return
 
 
-def _current_fingerprint(warehouse_url: str) -> str:
-    with warehouse_errors("journey_models"), client(warehouse_url) as asking:
-        return current_fingerprint(asking)
+class _CurrentModel:
+    """Asks through one client: each new one begins by asking for all settings of the server."""
+
+    def __init__(self, warehouse_url: str) -> None:
+        self._url = warehouse_url
+        self._client: Client | None = None
+
+    def fingerprint(self) -> str:
+        """Of the journey model that is current. WarehouseAway."""
+        with warehouse_errors("journey_models"):
+            self._client = self._client or client(self._url)
+            return current_fingerprint(self._client)
 
 
 def _record(event: EventT[Any]) -> Record:

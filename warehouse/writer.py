@@ -42,6 +42,7 @@ _ARCHIVED_REMEMBERED = 200_000
 
 _SETTINGS = {
     "async_insert": 0,  # what is answered is there
+    "optimize_on_insert": 0,  # hardly a row is there twice in one insert; readers take the greatest version
     "insert_distributed_sync": 1,
     "max_partitions_per_insert_block": 1000,
 }
