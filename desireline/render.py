@@ -1,8 +1,9 @@
 """How an answer is shown: a table that loses nothing, JSON that stays the same, CSV."""
 
+import re
 import sys
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import msgspec
 from rich import box, filesize
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from models.errors import DesirelineError
 
@@ -24,6 +25,9 @@ WIDTH = 100
 _WORD = 24  # a longer word may be broken
 _BROKEN_WORD = 8  # where there is little room, any longer word may be
 _COLUMN = 60  # longer texts go on in the next line
+_WORDS = re.compile(r"[^ \n]+")
+_PART = re.compile(r"[^_/:.-]*[_/:.-]|[^_/:.-]+")
+_INTERVAL = "95\N{NO-BREAK SPACE}%"
 _DURATIONS = ("_s", "_ms")
 _OF_A_COUNT = ("a", "b", "difference")
 _OF_A_MEASURE = (*_OF_A_COUNT, "lo", "hi")
@@ -63,9 +67,9 @@ def show(
     elif format is Format.csv:
         _flat(answer).to_csv(out, index=False, lineterminator="\n")
     else:
-        shown = table(answer, title=title, hidden=hidden)
         page = console(out)
-        page.width = _fit(shown, page.width)
+        shown = table(answer, page.width, title=title, hidden=hidden)
+        page.width = max(page.width, shown.min_width or 0)
         page.print(shown, crop=False)
         if watermark := getattr(answer, "watermark", None):
             page.print(f"true until {cell('', watermark)} UTC", style="dim")
@@ -169,62 +173,98 @@ def records(answer: "pd.DataFrame") -> list[dict[str, Any]]:
     return plain_records(answer)
 
 
-def table(answer: "pd.DataFrame", *, title: str | None = None, hidden: Collection[str] = ()) -> Table:
-    """The answer for a person's eyes: numbers stand right, `lo` and `hi` in one column, no `hidden` ones."""
-    made = _grid(title)
-    columns = {str(name): _cells(answer, str(name)) for name in answer.columns if name not in hidden}
-    if "lo" in columns and "hi" in columns:
-        bounds = zip(columns["lo"], columns.pop("hi"), strict=True)
-        columns = {
-            "95 %" if name == "lo" else name: [f"{low} – {high}" for low, high in bounds]
-            if name == "lo"
-            else cells
-            for name, cells in columns.items()
+class _Column:
+    """A column of a table as people read it; numbers stand right, and are never cut."""
+
+    def __init__(self, header: str, cells: list[str], *, right: bool) -> None:
+        self._header = header
+        self._cells = cells
+        self._right = right
+        self._words = {
+            word for text in ((header,) if right else (header, *cells)) for word in _WORDS.findall(text)
         }
-    for name, cells in columns.items():
-        right = (
-            name == "95 %"
-            or (name in answer and answer[name].dtype.kind in "iuf")
-            or name.endswith(_DURATIONS)
-        )
-        header = _header(name)
-        longest_word = max((len(word) for text in (header, *cells) for word in text.split()), default=0)
-        widest = max((len(line) for text in cells for line in text.splitlines()), default=0)
-        made.add_column(
-            "\n".join(textwrap.wrap(header, max(widest, *map(len, header.split())))),
-            justify="right" if right else "left",
-            no_wrap=right,
-            min_width=max(longest_word, widest) if right else min(longest_word, _WORD),
+        self._widest = max((len(line) for text in cells for line in text.splitlines()), default=0)
+
+    def least(self, longest: int) -> int:
+        """The width that it needs where words of up to `longest` characters are kept whole."""
+        if self._right:
+            return max([self._widest, *map(len, self._words)])
+        pieces = (piece for word in self._words for piece in _broken(word, longest))
+        return min(max(map(len, pieces), default=0), longest)
+
+    def heading(self, longest: int) -> Column:
+        """Its heading, and how it is drawn."""
+        widest = max([self._widest, *map(len, _WORDS.findall(self._header))])
+        return Column(
+            "\n".join(textwrap.wrap(self._header, widest)),
+            justify="right" if self._right else "left",
+            no_wrap=self._right,
+            min_width=self.least(longest),
             max_width=_COLUMN,
             overflow="fold",
             vertical="top",
         )
-    for row in zip(*columns.values(), strict=True):
+
+    def lines(self, longest: int) -> list[str]:
+        """Its cells; where there is little room, a long name goes on in the next line, behind one of its parts."""
+        if self._right or longest == _WORD:
+            return self._cells
+        return [_WORDS.sub(lambda word: "\n".join(_broken(word[0], longest)), text) for text in self._cells]
+
+
+def table(
+    answer: "pd.DataFrame", width: int, *, title: str | None = None, hidden: Collection[str] = ()
+) -> Table:
+    """The answer for a person's eyes, without `hidden` columns, drawn closer together until it fits into `width`. No
+    other column is left out: a terminal wraps the lines if it must.
+    """
+    columns = _columns(answer, hidden)
+    longest, padding = _WORD, 1
+    if _needed(columns, longest, padding) > width:
+        padding = 0
+    while _needed(columns, longest, padding) > width and longest > _BROKEN_WORD:
+        longest -= 1
+    made = _grid(title, *(column.heading(longest) for column in columns), padding=padding)
+    for row in zip(*(column.lines(longest) for column in columns), strict=True):
         made.add_row(*row)
+    if (needed := _needed(columns, longest, padding)) > width:
+        made.min_width = needed
     if answer.empty:
         made.caption = "nothing"
     return made
 
 
-def _fit(shown: Table, width: int) -> int:
-    """Draw a table closer together until it fits; how wide it must be. Numbers are never cut, and no column is left
-    out: a terminal wraps the lines if it must.
-    """
-    if _needed(shown) > width:
-        shown.padding = (0, 0)
-    longest = _WORD
-    while _needed(shown) > width and longest > _BROKEN_WORD:
-        longest -= 1
-        for column in shown.columns:
-            if not column.no_wrap:
-                column.min_width = min(column.min_width or 0, longest)
-    return max(width, _needed(shown))
-
-
-def _needed(shown: Table) -> int:
+def _needed(columns: Iterable[_Column], longest: int, padding: int) -> int:
     """The least width in which every column has its own: edges, and what stands between columns, included."""
-    _, right, *_ = shown.padding
-    return sum((column.min_width or 0) + 1 + right for column in shown.columns) + 1
+    return sum(column.least(longest) + 1 + padding for column in columns) + 1
+
+
+def _columns(answer: "pd.DataFrame", hidden: Collection[str]) -> list[_Column]:
+    """Those that are shown: `lo` and `hi` are one."""
+    cells = {str(name): _cells(answer, str(name)) for name in answer.columns if name not in hidden}
+    highs = cells.pop("hi") if "lo" in cells and "hi" in cells else None
+    columns = []
+    for name, texts in cells.items():
+        if name == "lo" and highs is not None:
+            bounds = [f"{low} – {high}" for low, high in zip(texts, highs, strict=True)]
+            columns.append(_Column(_INTERVAL, bounds, right=True))
+        else:
+            right = answer[name].dtype.kind in "iuf" or name.endswith(_DURATIONS)
+            columns.append(_Column(_header(name), texts, right=right))
+    return columns
+
+
+def _broken(word: str, longest: int) -> list[str]:
+    """The word; if it is too long, in pieces that end where a name or an address has parts."""
+    if len(word) <= longest:
+        return [word]
+    pieces = [""]
+    for part in _PART.findall(word):
+        if len(pieces[-1]) + len(part) <= longest:
+            pieces[-1] += part
+        else:
+            pieces.append(part)
+    return [piece for piece in pieces if piece]
 
 
 def _cells(answer: "pd.DataFrame", name: str) -> list[str]:
@@ -285,15 +325,16 @@ def duration(seconds: float) -> str:
     return f"{sign}{left:.0f} s"
 
 
-def _grid(title: str | None) -> Table:
+def _grid(title: str | None, *columns: Column, padding: int = 1) -> Table:
     return Table(
+        *columns,
         title=title,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         header_style="bold",
-        padding=(0, 1, 0, 0),
+        padding=(0, padding, 0, 0),
     )
 
 

@@ -110,6 +110,16 @@ def test_a_terminal_that_is_too_narrow_loses_no_column(monkeypatch: pytest.Monke
         assert max(map(len, text.splitlines())) <= width
 
 
+def test_where_there_is_little_room_names_are_broken_where_they_have_parts() -> None:
+    answer = pd.DataFrame({"step": ["product_view > add_to_cart"], "measure": ["rate_from_previous"]})
+    roomy = shown(answer, Format.table)
+    assert "product_view > add_to_cart" in roomy
+    assert "rate_from_previous" in roomy
+    narrow = shown(answer.assign(**{f"n{n}_ms": [4_200_000] for n in range(7)}), Format.table)
+    assert max(map(len, narrow.splitlines())) <= 100
+    assert {"product_", "view", "add_to_", "cart", "previous"} <= set(narrow.split())
+
+
 def test_a_table_says_up_to_when_it_is_true() -> None:
     known = answer(ANSWER, "select 1", datetime(2026, 11, 2, 13, tzinfo=UTC))
     assert shown(known, Format.table).endswith("true until 2026-11-02 13:00:00 UTC\n")
