@@ -13,6 +13,7 @@ depends on the path's length and not on the journey's.
 
 from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -56,10 +57,7 @@ def begin(costs: Sequence[int]) -> "array[int]":
     Its first entry is what it cost to walk no step at all, every touchpoint a detour; the others are less this,
     so that a touchpoint changes only those where it makes a difference.
     """
-    column = array("q", [0])
-    for cost in costs:
-        column.append(column[-1] + cost)
-    return column
+    return array("q", accumulate(costs, initial=0))
 
 
 def advance(column: "array[int]", fits: Sequence[int], costs: Sequence[int]) -> None:

@@ -38,8 +38,7 @@ def murmur2(data: bytes) -> int:
     whole = length & ~3
     for word in unpack(f"<{whole >> 2}I", data[:whole]):
         word = word * _MULTIPLIER & _MASK
-        word = (word ^ (word >> 24)) * _MULTIPLIER & _MASK
-        value = (value * _MULTIPLIER & _MASK) ^ word
+        value = (value * _MULTIPLIER ^ (word ^ (word >> 24)) * _MULTIPLIER) & _MASK
     if whole < length:
         value = (value ^ int.from_bytes(data[whole:], "little")) * _MULTIPLIER & _MASK
     value = (value ^ (value >> 13)) * _MULTIPLIER & _MASK
