@@ -88,7 +88,7 @@ def client(url: str, *, database: str | None = None) -> HttpClient:
 
 def insert_row(client: Client, table: str, row: Mapping[str, Any]) -> None:
     """Insert one row, by column, as JSON: the driver's own insert reads in pandas, which takes longer than all
-    that a start has to say.
+    that a start has to say. Raises what the driver does.
     """
     client.raw_insert(
         f"{DATABASE}.{table}",

@@ -18,7 +18,7 @@ from models.verdict import (
     Verdict,
 )
 from warehouse import schema
-from warehouse.aggregates import AGGREGATES, Aggregates
+from warehouse.aggregates import AGGREGATES, Aggregates, Touched, row_hash
 from warehouse.connection import client
 from warehouse.rows import Rows
 from warehouse.writer import Writer
@@ -209,6 +209,29 @@ def test_two_loaders_that_do_not_know_of_each_other(emptied: Client):
     for _ in second:
         pass
     assert [key[-1] for key in buckets(emptied, "attempts_1m")] == ["completed"]
+
+
+def test_the_buckets_of_many_rows_are_asked_for_in_parameters_that_any_server_reads(
+    emptied: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+    query = emptied.query
+
+    def asking(question: str, parameters: dict[str, list[int]] | None = None, **more: object) -> object:
+        asked.extend((parameters or {}).values())
+        return query(question, parameters, **more)
+
+    aggregates = Aggregates(emptied, Writer(emptied), PHASES)
+    day = START // 86_400_000
+    ended = Attempt("cart", "completed", START)
+    aggregates.announce(Rows(touchpoints=[touchpoint("t1", 1, attempts=(ended,))]), "one")
+    monkeypatch.setattr(emptied, "query", asking)
+    many = {row_hash("t1"), *range(2**64 - 12_000, 2**64)}
+    buckets = aggregates.settle(Touched({"touchpoint_rows": {day: many}}))
+    assert buckets == {"attempts_1m": [START // 60_000 * 60]}
+    assert sorted(row for rows in asked for row in rows) == sorted(many)
+    # http_max_field_value_size, where nobody has set it
+    assert max(len(str(rows)) for rows in asked) < 128 * 1024
 
 
 def test_a_journey_counts_once_in_every_phase_it_was_in(emptied: Client):
