@@ -335,15 +335,19 @@ class _Change:
         old = next((of for of in tables.values() if RETIRED in of.names["touchpoint_rows"]), None)
         if old is None:
             return 0
-        total, quiet_since = 0, time.monotonic()
+        total = 0
         self._progress.begin("waiting until all workers judge under it", None)
         with Rejudging(self._settings.warehouse_url, old, tables[current.number], current.model) as rejudging:
-            while time.monotonic() - quiet_since < _QUIET_S:
+            quiet_since = time.monotonic()
+            while True:
+                looked = time.monotonic()
                 # at the watermark they were judged at, and no later: what new workers say must win
                 some = rejudging.run({}, self._settings.partitions, self._progress.advance, all_buckets=False)
                 total += some
                 if some:
                     quiet_since = time.monotonic()
+                elif looked - quiet_since >= _QUIET_S:
+                    break
                 time.sleep(_FOLLOW_EVERY_S)
         return total
 

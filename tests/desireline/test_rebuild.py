@@ -57,7 +57,7 @@ class Silent:
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedWarehouse]:
     """A warehouse whose rows are judged under `MODEL`."""
-    monkeypatch.setattr("desireline.rebuild._QUIET_S", 0.5)
+    monkeypatch.setattr("desireline.rebuild._QUIET_S", 0.0)
     with EmbeddedWarehouse() as running:
         migrate(running.url)
         with client(running.url) as connected:
