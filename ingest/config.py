@@ -32,5 +32,5 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     event_limit_bytes: int = 512 * 1024
     calls_per_second: int | None = None  # of one source instance, beyond it 429; None: no limit
     strict: bool = False  # an event that no rule maps is rejected instead of kept as `custom`
-    linger_ms: int = 25  # touchpoints wait at most so long for company in a Kafka record
+    linger_ms: int = 25  # touchpoints wait so long for company in a Kafka record; under load longer
     compression: Compression | None = None  # of what is published

@@ -31,6 +31,8 @@ from ingest.spool import (
 log = logging.getLogger(__name__)
 
 _TOGETHER = 5_000  # touchpoints that are published and acknowledged together
+_SHARE = 0.2  # of the time: where publishing takes more, touchpoints wait for longer than `linger_ms`
+_REST_AT_MOST_S = 0.3
 _HANDED_OVER = 30_000  # touchpoints that may wait in memory; beyond, the spool is read again
 _LOOK_EVERY_S = 0.5
 _TIDY_EVERY_S = 60.0
@@ -59,6 +61,7 @@ class Publisher:
         self._spool: Spool | None = None
         self._broken: str | None = None
         self._tidied_at = time.monotonic()
+        self._rest_s = 0.0
         self._deliverer = Deliverer(
             config.bootstrap_servers,
             config.partitions,
@@ -129,14 +132,16 @@ class Publisher:
                 return False
             early = self._waiting_touchpoints < _TOGETHER and not self._ending
         if early:
-            self._stopping.wait(self._config.linger_ms / 1000)
+            self._stopping.wait(max(self._config.linger_ms / 1000, self._rest_s))
         end, batch = self._handed_over()
         if not batch:
             end, batch = self._read()
         config = self._config
+        began = time.monotonic()
         packed = pack(batch, config.model.identifier_order, config.partitions)
         if not self._deliverer.deliver(packed):
             return False
+        self._rest_s = min((time.monotonic() - began) * (1 / _SHARE - 1), _REST_AT_MOST_S)
         self._broken = None
         self.position = end
         metrics.PUBLISHED.inc(sum(len(mapped.records) for mapped in batch))

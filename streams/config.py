@@ -24,7 +24,9 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     session_timeout_s: float = 30.0
     zombie_grace_s: float | None = None  # how long a predecessor may still write; None: the session timeout
     compression: str | None = "lz4"  # of what the worker publishes; the embedded broker keeps all in memory
-    send_interval_s: float = 0.05  # verdicts and messages wait at most so long for company
+    send_interval_s: float = 0.05  # verdicts and messages wait so long for company
+    send_interval_at_most_s: float = 0.5  # where judging would take more than `judge_share` of the time
+    judge_share: float = 0.2
     checkpoint_interval_s: float = 1.0  # journey rows are sent and offsets released so often
     awake_elements: int = 120_000  # held as objects, 3 kB each, a household like four; others rest as bytes
     waiting_bytes: int = 16_000_000  # input taken and not yet answered for; beyond it no more is taken

@@ -27,6 +27,7 @@ from models.errors import DesirelineError
 from streams import codecs, metrics
 from streams.config import WorkerConfig
 from streams.loading_process import LoadingProcess
+from streams.pace import rest_s
 from streams.stitch import stop_before_acknowledging
 from streams.topics import ABANDONMENT, ALERTS, FACTS, REJECTED
 from warehouse.connection import client
@@ -173,7 +174,8 @@ class Loader:
         unloadable = await self._until_it_succeeds(lambda: self._loading.write(group, self._now()))
         for row in unloadable:
             log.error("this cannot be loaded, see the rejected: %s: %s", row.what, row.reason)
-        self._write_after = _rests_until(began, time.monotonic(), self._settings.write_share)
+        ended = time.monotonic()
+        self._write_after = ended + rest_s(ended - began, self._settings.write_share)
         if not self._held:
             self._held_since = time.monotonic()
         self._held += records
@@ -200,7 +202,8 @@ class Loader:
             record.done()
         self._held = []
         self._held_bytes = 0
-        self._settle_after = _rests_until(began, time.monotonic(), self._settings.settle_share)
+        ended = time.monotonic()
+        self._settle_after = ended + rest_s(ended - began, self._settings.settle_share)
 
     async def _until_it_succeeds(self, step: Callable[[], Result]) -> Result:
         """Do a step in the thread; while the warehouse is away do it again, and say so."""
@@ -226,13 +229,6 @@ class Loader:
                 if away_since:
                     log.info("the warehouse takes rows again, after %.0f s", time.monotonic() - away_since)
                 return result
-
-
-def _rests_until(began: float, ended: float, share: float) -> float:
-    """The instant until which what was at work from `began` to `ended` must rest, to take no more than a share of
-    the time. Seconds of the monotonic clock.
-    """
-    return ended + (ended - began) * (1 / share - 1)
 
 
 _KINDS: dict[str, RecordKind] = {FACTS: "facts", REJECTED: "rejection", ALERTS: "alert"}

@@ -1,9 +1,9 @@
 """The stitch agent: touchpoints of all channels and the messages of the inbox in, verdicts out.
 
-Records are taken one after the other; what they cause waits a few hundredths of a second for company and is
-sent together. A checkpoint, at most a second later, sends what may be collected longer (journey rows,
-households in full), keeps the watermark, and only then releases the offsets of the records that it answers
-for.
+Records are taken one after the other; what they cause waits a few hundredths of a second for company, longer
+where there is much to do, and is sent together. A checkpoint, at most a second later, sends what may be
+collected longer (journey rows, households in full), keeps the watermark, and only then releases the offsets of
+the records that it answers for.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from streams.changelog import Households
 from streams.codecs import Entry, Message, PastWanted
 from streams.config import WorkerConfig
 from streams.offset_gaps import OffsetGaps, check_gap
+from streams.pace import pause_s
 from streams.protocol import Nodes, Position, Trims
 from streams.topics import FACTS, INBOX, REHYDRATE, REJECTED
 
@@ -74,6 +75,7 @@ class Stitcher:
         self._room = asyncio.Event()
         self._hurry = asyncio.Event()
         self._checkpoint_at = 0.0
+        self._judging_took_s = 0.0
         self._kept_watermarks: dict[int, tuple[Nodes, tuple[int, str], float]] = {}
         self.released: dict[TP, int] = {}  # what may be committed
         households.begun = self._gaps.begin
@@ -143,7 +145,7 @@ class Stitcher:
         """Send what was caused, until cancelled or until the worker ends."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), self._config.send_interval_s)
+                await asyncio.wait_for(self._hurry.wait(), self._pause_s())
             if not self._households.recovering:
                 try:
                     await self.send()
@@ -151,6 +153,16 @@ class Stitcher:
                     if self._app.should_stop:
                         return  # it was told to end; what was not sent is not released either, and is read again
                     raise
+
+    def _pause_s(self) -> float:
+        """How long what is caused waits for company: the busier the worker, the longer."""
+        config = self._config
+        return pause_s(
+            self._judging_took_s,
+            config.judge_share,
+            at_least_s=config.send_interval_s,
+            at_most_s=config.send_interval_at_most_s,
+        )
 
     async def send(self) -> None:
         """Send what was caused so far; at a checkpoint also what is owed, and release the offsets."""
@@ -193,6 +205,7 @@ class Stitcher:
                     said[nodes.partition] = nodes.judge()
         requests = {nodes.partition: nodes.requests() for nodes in all_nodes}
         trims = [(nodes.partition, nodes.trims()) for nodes in all_nodes] if checkpoint else []
+        self._judging_took_s = time.monotonic() - started
         try:
             await self._send_and_wait(entries, messages, rejected, said, requests)
             if checkpoint:
