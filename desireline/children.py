@@ -7,12 +7,10 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import psutil
 
 _PR_SET_PDEATHSIG = 1
-_LEAST_URGENT = 19
 _LOOK_EVERY_S = 0.02
 
 
@@ -35,17 +33,6 @@ def end_with(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before we asked
         sys.exit(1)
-
-
-def stand_back() -> None:
-    """From now on this process gets what time the others leave.
-
-    Linux gives every session its share first, and each of ours has one of its own: there the niceness of the
-    session counts (`man 7 sched`, autogroup).
-    """
-    os.nice(_LEAST_URGENT)
-    with contextlib.suppress(OSError):  # only Linux, and not each
-        Path("/proc/self/autogroup").write_text(str(_LEAST_URGENT))
 
 
 def end(processes: Iterable[psutil.Process], *, patience_s: float) -> None:

@@ -85,7 +85,9 @@ def dashboards(settings: Settings) -> "DashboardsConfig":
 def serve_warehouse(settings: Settings, host: str) -> None:
     """Serve the warehouse of the data folder until SIGTERM. DesirelineError if it is open elsewhere."""
     from warehouse.embedded import Limits, serve
+    from warehouse.urgency import BEHIND_STITCHING, stand_back
 
+    stand_back(BEHIND_STITCHING)
     limit = settings.query_memory_limit_bytes
     serve(
         str(DataFolder(settings.data).warehouse),

@@ -19,7 +19,7 @@ import httpx
 import msgspec
 import psutil
 
-from desireline import children, configs, lacking, loaded, spooled
+from desireline import configs, lacking, loaded, spooled
 from desireline.inbox import Inbox
 from desireline.progress import Progress, now_ms, write
 from desireline.running import DataFolder
@@ -28,11 +28,13 @@ from ingest.mapped import Mapped
 from ingest.publisher import FILE_HEADER, pack
 from models.alerts import Alert
 from models.touchpoint import Clock
+from streams.pace import rest_s
 from streams.putting_back import encode_open_alerts, encode_pasts, encode_put_back, encode_watermark
 from streams.topics import ABANDONMENT, topic_status
 from warehouse.archive import Past
 from warehouse.connection import client
 from warehouse.put_back import pasts
+from warehouse.urgency import LEAST_URGENT, stand_back
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def run(settings: Settings) -> None:
     """Put back what the broker lacks, then confirm for ever."""
     republisher = Republisher(settings)
     republisher.put_back()
-    children.stand_back()  # confirming yields to everything that a touchpoint waits for
+    stand_back(LEAST_URGENT)  # confirming yields to everything that a touchpoint waits for
     while True:
         time.sleep(CONFIRM_EVERY_S)
         republisher.confirm()
@@ -159,7 +161,7 @@ class Republisher:
             if not lost:
                 self.folder.write_confirmed(batch.end)
                 self._stuck_since = None
-                time.sleep((time.monotonic() - began) * (1 / _CONFIRM_SHARE - 1))
+                time.sleep(rest_s(time.monotonic() - began, _CONFIRM_SHARE))
                 began = time.monotonic()
                 continue
             self._stuck_since = self._stuck_since or time.monotonic()

@@ -15,6 +15,7 @@ from models.alerts import Abandonment
 from models.errors import DesirelineError
 from warehouse.loading import Group, Loading
 from warehouse.rows import Unloadable
+from warehouse.urgency import BEHIND_STITCHING, stand_back
 
 
 class LoadingProcessEnded(DesirelineError):
@@ -71,6 +72,8 @@ _loading: Loading
 
 def _begin(warehouse_url: str, phases: Sequence[str]) -> None:
     global _loading  # what is called here by its name finds nothing else
+    os.setsid()  # in the session of the worker the two would share what one gets
+    stand_back(BEHIND_STITCHING)
     # who ends all processes of the worker means the worker, which has this one finish
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

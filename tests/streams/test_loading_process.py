@@ -15,6 +15,7 @@ from models.alerts import MINUTE_MS
 from streams.loading_process import LoadingProcess, LoadingProcessEnded
 from tests.streams.test_load import NOW, PHASES, facts, loaded
 from warehouse.loading import Group
+from warehouse.urgency import BEHIND_STITCHING
 from warehouse.write_errors import RowsRefused, WarehouseAway
 
 NOBODY = "http://127.0.0.1:9/desireline"
@@ -90,3 +91,8 @@ def test_it_is_gone_as_soon_as_its_worker_is_killed() -> None:
         process = psutil.Process(int(worker.stdout.readline()))
         worker.kill()
         until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_it_stands_behind_the_worker(loading: LoadingProcess) -> None:
+    assert os.getsid(loading.pid) == loading.pid
+    assert psutil.Process(loading.pid).nice() == min(19, psutil.Process().nice() + BEHIND_STITCHING)
