@@ -31,7 +31,7 @@ from ingest.spool import (
 log = logging.getLogger(__name__)
 
 _TOGETHER = 5_000  # touchpoints that are published and acknowledged together
-_SHARE = 0.2  # of the time: where publishing takes more, touchpoints wait for longer than `linger_ms`
+_PUBLISHING_SHARE = 0.2  # of the time: where it takes more, touchpoints wait for longer than `linger_ms`
 _REST_AT_MOST_S = 0.3
 _HANDED_OVER = 30_000  # touchpoints that may wait in memory; beyond, the spool is read again
 _LOOK_EVERY_S = 0.5
@@ -141,7 +141,7 @@ class Publisher:
         packed = pack(batch, config.model.identifier_order, config.partitions)
         if not self._deliverer.deliver(packed):
             return False
-        self._rest_s = min((time.monotonic() - began) * (1 / _SHARE - 1), _REST_AT_MOST_S)
+        self._rest_s = min((time.monotonic() - began) * (1 / _PUBLISHING_SHARE - 1), _REST_AT_MOST_S)
         self._broken = None
         self.position = end
         metrics.PUBLISHED.inc(sum(len(mapped.records) for mapped in batch))
