@@ -5,6 +5,7 @@ the arrays of journeys: a tenth of the rows, and in order. Whatever else is aske
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
@@ -170,7 +171,21 @@ def _over_arrays(sql: str) -> str:
 
 
 def _bits(steps: Sequence[Step], binds: Binds) -> str:
-    return " + ".join(f"{1 << n} * {takes(step, binds)}" for n, step in enumerate(steps)) or "0"
+    """SQL: the steps that a touchpoint takes, a bit for each.
+
+    Its type is looked up once for all steps that ask of nothing else: half as long as to compare it with five.
+    """
+    of_types: defaultdict[str, int] = defaultdict(int)
+    bits = []
+    for n, step in enumerate(steps):
+        if step.only_types is None:
+            bits.append(f"{1 << n} * {takes(step, binds)}")
+        for name in step.only_types or ():
+            of_types[name] |= 1 << n
+    if of_types:
+        names, numbers = binds.bound(list(of_types)), binds.bound(list(of_types.values()))
+        bits.append(f"transform(type, {names}, {numbers}, 0)")
+    return " + ".join(bits) or "0"
 
 
 def _key(at: str, taken: str) -> str:

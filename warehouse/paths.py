@@ -172,7 +172,7 @@ def _nodes(
     """Numbers, from 1, of the nodes that are told apart, the most visited of the period where there are too many."""
     if of in _ARRAYS and not rare:
         # what was replaced is read, too, which is faster and at worst names a node too many
-        names = ask(connection, text(f"select distinct toString({of}) as name from touchpoint_rows"))  # noqa: S608
+        names = ask(connection, text(f"select distinct {of} as name from touchpoint_rows"))  # noqa: S608
         known = sorted(names["name"])
         if len(known) <= most:
             return _numbered(known)

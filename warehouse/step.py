@@ -64,6 +64,13 @@ class Step(msgspec.Struct, frozen=True):
         """Whether it matters how long ago the step before was, or whether there was one."""
         return self.optional or self.within_ms is not None or self.after_ms is not None
 
+    @property
+    def only_types(self) -> frozenset[str] | None:
+        """The types that take it, where a touchpoint's type decides alone; None: it does not."""
+        if self.first_ever or any(one.types is None or one.phase or one.where for one in self.alternatives):
+            return None
+        return frozenset(name for one in self.alternatives for name in one.types or ())
+
 
 def check_limits(step: Step) -> None:
     """QuestionError if the limits of a step contradict each other."""

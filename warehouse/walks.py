@@ -1,9 +1,9 @@
 """What customers and journeys walk, touchpoint by touchpoint, as SQL over arrays: from node to node.
 
-A node is a type, a phase, a channel or a page. Of each unit (customer or journey) there is an array with a number
-per touchpoint, in the order (occurred_at, id): its node, and whether it converts, takes the first and the last
-step of what was asked. Passes over these arrays give, for every touchpoint as a source, the node that comes
-next, if it comes within the window.
+A node is a type, a phase, a channel or a page. Of each unit (customer or journey) there is an array `keys` with a
+number per touchpoint, in the order (occurred_at, id): its time in ms, then whether it converts, takes the first and
+the last step of what was asked, then its node. Passes over these arrays give, for every touchpoint as a source, the
+node that comes next, if it comes within the window.
 
 Type, channel and phase are in the arrays of journeys; pages, and what else a step asks, in the touchpoints.
 """
@@ -27,9 +27,11 @@ ENDED, ARRIVED = 0, 255
 
 _NODE_BITS, _NODE = 8, 255
 _CONVERTS_BIT, _STARTS_BIT, _ENDS_BIT = 8, 9, 10
+_KEY_BITS = 16  # below the time
 _PLACE_BITS, _PLACE_ZERO = 16, 128  # what a place is counted from, so that none is negative
 _MS = "toUnixTimestamp64Milli({})"
 _WIDEST = 2**32 - 2
+_MASK_BITS = 64
 
 
 class Walks(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,10 +74,8 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
         silent for longer than the window, or not yet; `walks`, `walks_open`: how often, and of these, how often
         the window has not ended; `median_ms`: until the target, over the first walk of each unit.
         """
-        window, now = binds.bound(self.window), binds.bound(self.now)
+        window = binds.bound(self.window)
         first = "bitTest(bits, 0)"
-        # half as wide where that is wide enough; longer than the window is the gap of what is no transition
-        gap = f"toUInt32(least(gap, {window} + 1))" if self.window < _WIDEST else "gap"
         # visits of which all the same is to be counted are counted at once: few are not like many others
         return f"""
             select toInt16(bitShiftRight(pair, {_PLACE_BITS})) - {_PLACE_ZERO} as place,
@@ -90,34 +90,50 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
                    sumIf(visits, bitTest(bits, 6)) as unordered
             from (
                 select pair, bits, count() as visits,
-                       quantileExactInclusiveStateIf(0.5)({gap}, {first}) as first_gaps
-                from ({self._visits(binds, window, now)})
-                array join pairs as pair, all_bits as bits, gaps as gap
+                       quantileExactInclusiveStateIf(0.5)(gap, {first}) as first_gaps
+                from ({self._visits(binds, window)})
+                array join pairs as pair, all_bits as bits, waits as gap
                 group by pair, bits
             )
             group by pair"""  # noqa: S608  values are bound, names are ours
 
-    def _visits(self, binds: Binds, window: str, now: str) -> str:
-        """SQL: per unit the `pairs` of place, source and target of its visits, the `gaps` until the target, and
+    def _visits(self, binds: Binds, window: str) -> str:
+        """SQL: per unit the `pairs` of place, source and target of its visits, the `waits` until the target, and
         as `all_bits` what `transitions` counts.
         """
         laid_out = self.depth is not None
         place = "toUInt32(place)" if laid_out else f"toUInt32({_PLACE_ZERO})"
-        undecided = f"at + {window} >= {now}"
-        latest = undecided if laid_out else "has(undecided, s)"
-        said = ("nth = 1", "nth_of_source = 1", latest, "i < last_conversion", "concluded", undecided, "tied")
-        bits = "toUInt8(0)"
-        for bit, condition in enumerate(said):  # a sum would be eight times as wide
+        undecided = f"at >= {binds.bound(self.now - self.window)}"
+        latest = undecided if laid_out else self._has("undecided", "s")
+        said = {0: "nth = 1", 1: "nth_of_source = 1", 2: latest, 3: "i < last_conversion", 5: undecided}
+        bits = "of_unit"
+        for bit, condition in said.items():  # a sum would be eight times as wide
             bits = f"bitOr({bits}, bitShiftLeft({condition}, {bit}))"
+        # half as wide where that is wide enough; longer than the window is the gap of what is no transition
+        wait = f"toUInt32(least(gap, {window} + 1))" if self.window < _WIDEST else "gap"
         return f"""
-            select gaps,
+            select arrayMap(gap -> {wait}, gaps) as waits,
                    arrayMap((s, t{", place" if laid_out else ""}) -> bitOr(bitOr(bitShiftLeft({place}, {_PLACE_BITS}),
-                       bitShiftLeft(s, {_NODE_BITS})), t), src, tgt{", places" if laid_out else ""}) as pairs,
-                   arrayFilter((s, at) -> {undecided}, src, ats) as undecided,
+                       bitShiftLeft(toUInt32(s), {_NODE_BITS})), t), src, tgt{", places" if laid_out else ""}) as pairs,
+                   {self._set(undecided)} as undecided,
+                   bitOr(bitShiftLeft(toUInt8(concluded), 4), bitShiftLeft(toUInt8(tied), 6)) as of_unit,
                    arrayMap((nth, nth_of_source, s, at, i) -> {bits},
                        arrayEnumerateUniq(pairs), arrayEnumerateUniq(src{", places" if laid_out else ""}), src, ats, idx
                    ) as all_bits
             from ({self._laid_out(binds, window) if self.laid_out else self._in_the_period(binds, window)})"""  # noqa: S608
+
+    def _set(self, condition: str) -> str:
+        """SQL: the sources of a unit's visits for which this holds; where silence is longer than the window, none.
+
+        A bit each where one number has enough of them, which is looked up faster than an array.
+        """
+        if self.other < _MASK_BITS:
+            bit = f"if({condition}, bitShiftLeft(toUInt64(1), s), 0)"
+            return f"if(concluded, 0, arrayReduce('groupBitOr', arrayMap((s, at) -> {bit}, src, ats)))"
+        return f"if(concluded, [], arrayFilter((s, at) -> {condition}, src, ats))"
+
+    def _has(self, sources: str, source: str) -> str:
+        return f"bitTest({sources}, {source})" if self.other < _MASK_BITS else f"has({sources}, {source})"
 
     def _in_the_period(self, binds: Binds, window: str) -> str:
         """SQL: every visit of the period, as a source: `src`, `tgt`, `gaps`, `ats`, and its place `idx`."""
@@ -172,15 +188,15 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
         period = self._period("at", binds)
         silence = f"arrayFirstIndex((g, n) -> n >= begin and g > {window}, gap, i)"
         if self.backwards:
-            end = f"arrayFirstIndex((x, at) -> bitTest(x, {_ENDS_BIT}) and {period}, k, ms)"
+            end = f"arrayFirstIndex((x, at) -> bitTest(x, {_ENDS_BIT}) and {period}, keys, ms)"
             return f"arrayLastIndex((g, n) -> n < end and g > {window}, gap, i) + 1", end
         takes_start = f"bitTest(x, {_STARTS_BIT})" if self.start else "1"
-        begin = f"arrayFirstIndex((x, at) -> {takes_start} and {period}, k, ms)"
+        begin = f"arrayFirstIndex((x, at) -> {takes_start} and {period}, keys, ms)"
         if self.end is None:
             return begin, silence
         return (
             begin,
-            f"arrayFirstIndex((x, n) -> n > begin and n <= {silence} and bitTest(x, {_ENDS_BIT}), k, i)",
+            f"arrayFirstIndex((x, n) -> n > begin and n <= {silence} and bitTest(x, {_ENDS_BIT}), keys, i)",
         )
 
     def _sequences(self, binds: Binds, window: str) -> str:
@@ -189,50 +205,48 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
         last touchpoint is longer than the window.
         """
         return f"""
-            select k, ms, tied, arrayEnumerate(k) as i, arrayMap(x -> bitAnd(x, {_NODE}), k) as node,
+            select keys, tied, arrayMap(x -> bitShiftRight(x, {_KEY_BITS}), keys) as ms, arrayEnumerate(keys) as i,
+                   arrayMap(x -> toUInt8(x), keys) as node,
                    arrayPushBack(arrayPopFront(arrayDifference(ms)), toInt64({window} + 1)) as gap,
                    arrayPushBack(arrayPopFront(node), 0) as following,
                    arrayMap((t, g) -> if(g <= {window}, t, {ENDED}), following, gap) as next,
-                   arrayLastIndex(x -> bitTest(x, {_CONVERTS_BIT}), k) as last_conversion,
+                   arrayLastIndex(x -> bitTest(x, {_CONVERTS_BIT}), keys) as last_conversion,
                    ms[-1] + {window} < {binds.bound(self.now)} as concluded
             from ({self._units(binds)})"""  # noqa: S608
 
     def _units(self, binds: Binds) -> str:
-        """SQL: of each unit `k`, node and marks of each touchpoint, and its time `ms`, in their order, unless it is
-        `tied`.
-        """
+        """SQL: of each unit the `keys`, in their order, unless it is `tied`."""
         return self._of_journeys(binds) if self.from_journeys else self._of_touchpoints(binds)
 
     def _of_journeys(self, binds: Binds) -> str:
         conditions = where(self._not_before("ended_at", None, binds), self.scope.of_journeys(binds))
-        named = {"type": "types", "phase": "phases", "channel": "channels"}
-        key = self._key(binds)
+        named = {"at": "ats", "type": "types", "phase": "phases", "channel": "channels"}
+        key = self._key("at", binds)
         arrays = {one: array for one, array in named.items() if re.search(rf"\b{one}\b", key)}
-        k = f"arrayMap(({', '.join(arrays)}) -> {key}, {', '.join(arrays.values())})"
-        ms = f"arrayMap(at -> {_MS.format('at')}, ats)"
+        keys = f"arrayMap(({', '.join(arrays)}) -> {key}, {', '.join(arrays.values())})"
         if self.per == "journey":
-            return f"select {k} as k, {ms} as ms, 0 as tied from journeys {conditions}"  # noqa: S608
+            return f"select {keys} as keys, 0 as tied from journeys {conditions}"  # noqa: S608
         # a customer's journeys follow each other, so their touchpoints do
         if self.by_id:
             return f"""
-                select arrayFlatten(arrayMap(j -> j.3, journeys_)) as k,
-                       arrayFlatten(arrayMap(j -> j.4, journeys_)) as ms, 0 as tied
+                select arrayFlatten(arrayMap(j -> j.3, journeys_)) as keys, 0 as tied
                 from (
-                    select arraySort(j -> (j.1, j.2), groupArray((started_at, id, k, ms))) as journeys_
-                    from (select customer_id, started_at, id, {k} as k, {ms} as ms from journeys {conditions})
+                    select arraySort(j -> (j.1, j.2), groupArray((started_at, id, its_keys))) as journeys_
+                    from (select customer_id, started_at, id, {keys} as its_keys from journeys {conditions})
                     group by customer_id
                 )"""  # noqa: S608
         # numbers one after the other are grouped in half the time of tuples; few have more journeys than one
-        in_order = "arrayFlatten(arrayMap(i -> arraySlice({0}, till[i] - visits[i] + 1, visits[i]), nth))"
+        begin = f"bitShiftRight(its_keys[1], {_KEY_BITS})"
         return f"""
-            select if(length(begins) = 1, all_k, {in_order.format("all_k")}) as k,
-                   if(length(begins) = 1, all_ms, {in_order.format("all_ms")}) as ms,
+            select if(length(begins) = 1, all_keys, arrayFlatten(
+                       arrayMap(i -> arraySlice(all_keys, till[i] - visits[i] + 1, visits[i]), nth)
+                   )) as keys,
                    arrayUniq(begins) < length(begins) as tied
             from (
-                select groupArrayArray(k) as all_k, groupArrayArray(ms) as all_ms, groupArray(ms[1]) as begins,
-                       groupArray(length(k)) as visits, arrayCumSum(visits) as till,
+                select groupArrayArray(its_keys) as all_keys, groupArray({begin}) as begins,
+                       groupArray(length(its_keys)) as visits, arrayCumSum(visits) as till,
                        arraySort((i, at) -> at, arrayEnumerate(begins), begins) as nth
-                from (select customer_id, {k} as k, {ms} as ms from journeys {conditions})
+                from (select customer_id, {keys} as its_keys from journeys {conditions})
                 group by customer_id
             )"""  # noqa: S608
 
@@ -241,15 +255,13 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
             self._not_before("occurred_at", "occurred_on", binds), self.scope.of_touchpoints(binds)
         )
         return f"""
-            select arrayMap(t -> t.3, walked) as k, arrayMap(t -> t.1, walked) as ms, 0 as tied
+            select arrayMap(t -> t.3, arraySort(t -> (t.1, t.2), groupArray((occurred_at, id, its_key)))) as keys,
+                   0 as tied
             from (
-                select arraySort(t -> (t.1, t.2), groupArray((at, id, k))) as walked
-                from (
-                    select {self.per}_id as unit, id, {_MS.format("occurred_at")} as at, {self._key(binds)} as k
-                    from touchpoints {conditions}
-                )
-                group by unit
-            )"""  # noqa: S608
+                select {self.per}_id as unit, id, occurred_at, {self._key("occurred_at", binds)} as its_key
+                from touchpoints {conditions}
+            )
+            group by unit"""  # noqa: S608
 
     def _not_before(self, at: str, day: str | None, binds: Binds) -> list[str]:
         """What ended before the period leads to nothing in it; the walk to an end may have begun before."""
@@ -263,29 +275,29 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
         conditions += [f"{at} < {binds.bound(until)}"] if until is not None else []
         return " and ".join(conditions) or "1"
 
-    def _key(self, binds: Binds) -> str:
-        """SQL: node and marks of a touchpoint, as one number."""
-        names, numbers = list(self.nodes), list(self.nodes.values())
-        node = node_of(self.of, self.pages, binds)
-        key = (
-            f"transform({node}, {binds.bound(names)}, {binds.bound(numbers)}, {self.other})"
-            if names
-            else f"{self.other}"
-        )
-        marks = {
-            _CONVERTS_BIT: f"type in ({', '.join(map(binds.bound, self.converting))})"
-            if self.converting
-            else "0"
-        }
-        marks |= {
-            bit: takes(step, binds)
-            for bit, step in ((_STARTS_BIT, self.start), (_ENDS_BIT, self.end))
-            if step
-        }
-        marked = f"toUInt16({key})"
+    def _key(self, at: str, binds: Binds) -> str:
+        """SQL: time, marks and node of a touchpoint, as one number."""
+        of_types = {_CONVERTS_BIT: frozenset(self.converting)}
+        marks: dict[int, str] = {}
+        for bit, step in ((_STARTS_BIT, self.start), (_ENDS_BIT, self.end)):
+            if step and step.only_types is not None:
+                of_types[bit] = step.only_types
+            elif step:
+                marks[bit] = takes(step, binds)
+        numbers = dict(self.nodes)
+        for bit, types in of_types.items():
+            if self.of == "type":  # looked up with the node
+                for name in types:
+                    numbers[name] = numbers.get(name, self.other) | 1 << bit
+            elif types:
+                marks[bit] = f"type in ({', '.join(map(binds.bound, sorted(types)))})"
+        marked = f"{self.other}"
+        if numbers:
+            names, of = binds.bound(list(numbers)), binds.bound(list(numbers.values()))
+            marked = f"transform({node_of(self.of, self.pages, binds)}, {names}, {of}, {self.other})"
         for bit, mark in marks.items():
             marked = f"bitOr({marked}, bitShiftLeft(toUInt16({mark}), {bit}))"
-        return marked
+        return f"bitOr(bitShiftLeft({_MS.format(at)}, {_KEY_BITS}), {marked})"
 
 
 def node_of(of: str, pages: Sequence[str], binds: Binds) -> str:

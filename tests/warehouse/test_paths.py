@@ -52,15 +52,18 @@ class Population(list[list[Told]]):
         return list(of.values())
 
 
-def made_up(random: Random) -> list[Told]:
-    """Few types at few instants, so that equal times, repeats and exact ends of windows are common."""
-    ids = [f"t{n:04}" for n in range(POPULATION * 9)]
+def made_up(random: Random, *, rare_types: int = 0) -> list[Told]:
+    """Few types at few instants, so that equal times, repeats and exact ends of windows are common; and each of these
+    many rare ones once.
+    """
+    ids = [f"t{n:04}" for n in range(POPULATION * 9 + rare_types)]
     random.shuffle(ids)
+    rare = [f"rare_{n}" for n in range(rare_types)]
     return [
         Told(
             f"c{n:03}",
             EPOCH_MS + random.randint(0, LAST_MINUTE) * MINUTE_MS,
-            random.choice(TYPES),
+            type_,
             ids.pop(),
             {
                 "channel": random.choice(["web", "chat"]),
@@ -70,15 +73,15 @@ def made_up(random: Random) -> list[Told]:
             },
         )
         for n in range(POPULATION)
-        for _ in range(random.randint(1, 8))
+        for type_ in (*random.choices(TYPES, k=random.randint(1, 8)), *rare[n::POPULATION])
     ]
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one population", "another population"])
+@pytest.fixture(scope="module", params=[0, 70], ids=["few types", "more types than a number has bits"])
 def population(loader: Client, request: pytest.FixtureRequest) -> Iterator[Population]:
     """Some of it was somebody else's until two were merged, some came late, and some was there and is deleted."""
     random = Random(request.param)
-    told = made_up(random)
+    told = made_up(random, rare_types=request.param)
     empty(loader, "touchpoint_rows", "journey_rows")
     deleted = [Told("c000", t.at, t.type, f"gone-{t.id}", t.fields) for t in random.sample(told, 15)]
     before = [
@@ -142,6 +145,7 @@ def put(asked: Engine, question: dict[str, Any], **more: Any) -> Any:
         since=None if question["since"] is None else moment(question["since"]),
         until=None if question["until"] is None else moment(question["until"]),
         most_edges=1000,
+        most_nodes=100,
         **more,
     )
 
