@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import numpy as np
+import psutil
 from sqlalchemy import Engine, text
 
 from benchmarks.figures import Figure
@@ -57,9 +58,10 @@ def measure() -> list[Figure]:
             connection = connect(supervisor.running.urls.warehouse_reader)
             probes = Probes(connection)
             time.sleep(max(0.0, begin / 1000 - time.time()))
-            begun, used = time.monotonic(), _cpu_seconds(supervisor.folder)
+            begun, used, machine = time.monotonic(), _cpu_seconds(supervisor.folder), psutil.cpu_times()
             asyncio.run(_send(supervisor.running, slices, probes))
             sent_s = time.monotonic() - begun
+            idle = _idle_share(machine, psutil.cpu_times())
             waits = probes.answered(PATIENCE_S)
             drained_s = time.monotonic() - begun - sent_s
             used = {name: now - used[name] for name, now in _cpu_seconds(supervisor.folder).items()}
@@ -86,7 +88,15 @@ def measure() -> list[Figure]:
             Figure(f"end_to_end_cpu_{name}", 1e6 * seconds / accepted, "µs/touchpoint")
             for name, seconds in used.items()
         ),
+        Figure("end_to_end_idle", 100 * idle, "%", "of the machine's time while touchpoints were sent"),
     ]
+
+
+def _idle_share(before: Any, after: Any) -> float:
+    """How much of the time between two readings of the machine's clock nobody used, or waited for a disk."""
+    passed = [now - then for then, now in zip(before, after, strict=True)]
+    guests = after.guest + after.guest_nice - before.guest - before.guest_nice  # user time has them, too
+    return (after.idle + after.iowait - before.idle - before.iowait) / (sum(passed) - guests)
 
 
 def _cpu_seconds(folder: DataFolder) -> dict[str, float]:

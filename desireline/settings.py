@@ -112,7 +112,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         _says("requests of one source instance, beyond which it is told to come later; none: any"),
     ] = None
     linger_ms: Annotated[
-        int, _says("how long touchpoints wait for company in a Kafka record, ms", ge=0, le=10_000)
+        int,
+        _says(
+            "how long touchpoints wait for company in a Kafka record, ms; under load 300 at least",
+            ge=0,
+            le=10_000,
+        ),
     ] = 100
     compression: Annotated[
         Literal["", "gzip", "lz4"], _says("of what the collector publishes; empty: none, the quickest")
