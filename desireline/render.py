@@ -3,7 +3,7 @@
 import re
 import sys
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -192,15 +192,18 @@ class _Column:
         pieces = (piece for word in self._words for piece in _broken(word, longest))
         return min(max(map(len, pieces), default=0), longest)
 
-    def heading(self, longest: int) -> Column:
+    @property
+    def wished(self) -> int:
+        """The width that it would have if there were room."""
+        return min(max([self._widest, *map(len, _WORDS.findall(self._header))]), _COLUMN)
+
+    def heading(self, width: int) -> Column:
         """Its heading, and how it is drawn."""
-        widest = max([self._widest, *map(len, _WORDS.findall(self._header))])
         return Column(
-            "\n".join(textwrap.wrap(self._header, widest)),
+            "\n".join(textwrap.wrap(self._header, max(width, self.wished))),
             justify="right" if self._right else "left",
             no_wrap=self._right,
-            min_width=self.least(longest),
-            max_width=_COLUMN,
+            width=width,
             overflow="fold",
             vertical="top",
         )
@@ -224,7 +227,9 @@ def table(
         padding = 0
     while _needed(columns, longest, padding) > width and longest > _BROKEN_WORD:
         longest -= 1
-    made = _grid(title, *(column.heading(longest) for column in columns), padding=padding)
+    widths = _widths(columns, longest, padding, width)
+    headings = (column.heading(its) for column, its in zip(columns, widths, strict=True))
+    made = _grid(title, *headings, padding=padding)
     for row in zip(*(column.lines(longest) for column in columns), strict=True):
         made.add_row(*row)
     if (needed := _needed(columns, longest, padding)) > width:
@@ -234,9 +239,17 @@ def table(
     return made
 
 
-def _needed(columns: Iterable[_Column], longest: int, padding: int) -> int:
+def _needed(columns: Sequence[_Column], longest: int, padding: int) -> int:
     """The least width in which every column has its own: edges, and what stands between columns, included."""
     return sum(column.least(longest) + 1 + padding for column in columns) + 1
+
+
+def _widths(columns: Sequence[_Column], longest: int, padding: int, width: int) -> list[int]:
+    """Of each column what it needs, and a share of the room that is left: the more, the more it lacks."""
+    least = [column.least(longest) for column in columns]
+    lacking = [max(0, column.wished - needed) for column, needed in zip(columns, least, strict=True)]
+    room = min(max(0, width - _needed(columns, longest, padding)), sum(lacking))
+    return [needed + lack * room // (sum(lacking) or 1) for needed, lack in zip(least, lacking, strict=True)]
 
 
 def _columns(answer: "pd.DataFrame", hidden: Collection[str]) -> list[_Column]:

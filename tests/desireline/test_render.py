@@ -110,6 +110,26 @@ def test_a_terminal_that_is_too_narrow_loses_no_column(monkeypatch: pytest.Monke
         assert max(map(len, text.splitlines())) <= width
 
 
+def test_long_texts_take_the_room_that_others_leave() -> None:
+    """As in a list of what was rejected: none of its columns is short, and one is a sentence."""
+    answer = pd.DataFrame(
+        {
+            "received_at": [pd.Timestamp("2026-11-02 13:00:05", tz="UTC")],
+            "reason": ["same_id_other_content"],
+            "source": ["segment"],
+            "source_instance": ["web-production"],
+            "channel": ["billing"],
+            "detail": [
+                "amount is 12.00, and was 13.00 at https://shop.example.org/checkout/confirmation?step=3"
+            ],
+            "id": ["0c9d3a1d-8f3a-5d58-a8ab-cb02fe28d3c1"],
+        }
+    )
+    text = shown(answer, Format.table)
+    assert max(map(len, text.splitlines())) <= 100
+    assert {"web-production", "confirmation?step=3", "13:00:05"} <= set(text.split())
+
+
 def test_where_there_is_little_room_names_are_broken_where_they_have_parts() -> None:
     answer = pd.DataFrame({"step": ["product_view > add_to_cart"], "measure": ["rate_from_previous"]})
     roomy = shown(answer, Format.table)
