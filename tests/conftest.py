@@ -37,6 +37,8 @@ _MINUTES = frozenset(
         "warehouse/test_any_funnel",
         "warehouse/test_paths",
         "desireline/test_rebuild",
+        "desireline/test_start",
+        "streams/test_stitching",
         "streams/test_watch",
     )
 )

@@ -30,7 +30,7 @@ def takes(step: Step, binds: Binds) -> str:
     if not step.first_ever:
         return matches
     return f"""(id in (
-        select tupleElement(min((occurred_at, id)), 2) from touchpoints where {matches} group by customer_id
+        select tupleElement(min((occurred_at, id)), 2) from {views.TOUCHPOINTS} where {matches} group by customer_id
     ))"""  # noqa: S608  values are bound, names are ours
 
 

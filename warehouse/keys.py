@@ -16,6 +16,7 @@ from warehouse.filters import field_text, only_what_journeys_hold, takes
 from warehouse.scope import Scope, where
 from warehouse.step import Step
 from warehouse.tries import STEP_BITS, Units, at_of, steps_of
+from warehouse.views import JOURNEYS, TOUCHPOINTS
 
 Per = Literal["customer", "journey", "transaction", "account"]
 _NO_TIMES = "emptyArrayUInt64()"
@@ -26,7 +27,7 @@ _OWN_ACCOUNT = f"arrayMin({_OWN_ACCOUNTS})"
 # what names no account is of the customer's, if that is one
 _ACCOUNTS = f"""
     select customer_id, any(account) as only_account
-    from (select distinct customer_id, arrayJoin({_OWN_ACCOUNTS}) as account from touchpoints)
+    from (select distinct customer_id, arrayJoin({_OWN_ACCOUNTS}) as account from {TOUCHPOINTS})
     group by customer_id having count() = 1"""  # noqa: S608  names of ours
 
 
@@ -106,10 +107,10 @@ def _of_touchpoints(wanted: Wanted, binds: Binds) -> str:
         keys = f"arrayMap(t -> t.3, arraySort(t -> (t.1, t.2), groupArray((at, id, {key}))))"
         in_order = f"groupArrayIf((at, id, {key}, value), {wanted.valued('m')})"
         values = f"arrayMap(t -> (t.3, t.4), arraySort(t -> (t.1, t.2), {in_order}))"
-    unit, source = f"{wanted.per}_id", "touchpoints"
+    unit, source = f"{wanted.per}_id", TOUCHPOINTS
     if wanted.per == "account":
         unit = f"if({_OWN_ACCOUNT} != '', {_OWN_ACCOUNT}, only_account)"
-        source = f"touchpoints left join ({_ACCOUNTS}) as accounts using customer_id"
+        source = f"{TOUCHPOINTS} left join ({_ACCOUNTS}) as accounts using customer_id"
         conditions.append("unit != ''")
     return f"""
         select unit, {keys} as keys,
@@ -145,7 +146,7 @@ def _of_journeys(wanted: Wanted, binds: Binds) -> str:
         select {wanted.per}_id as unit, started_at, id,
                {_over_arrays(_key(at, wanted.taken(binds)))} as all_keys,
                {keys} as its_keys, {outs} as its_outs, {values} as its_values
-        from journeys {where(conditions)}"""  # noqa: S608
+        from {JOURNEYS} {where(conditions)}"""  # noqa: S608
     if wanted.per == "journey":
         named = "its_keys as keys, its_outs as outs, its_values as entry_values"
         return f"select unit, {named} from ({of_journey}) where notEmpty(keys)"  # noqa: S608

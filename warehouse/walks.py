@@ -20,6 +20,7 @@ from warehouse.filters import takes
 from warehouse.page_paths import expression
 from warehouse.scope import Scope, where
 from warehouse.step import Step
+from warehouse.views import JOURNEYS, TOUCHPOINTS
 
 MOST_NODES = 200
 ENDED, ARRIVED = 0, 255
@@ -225,14 +226,14 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
         arrays = {one: array for one, array in named.items() if re.search(rf"\b{one}\b", key)}
         keys = f"arrayMap(({', '.join(arrays)}) -> {key}, {', '.join(arrays.values())})"
         if self.per == "journey":
-            return f"select {keys} as keys, 0 as tied from journeys {conditions}"  # noqa: S608
+            return f"select {keys} as keys, 0 as tied from {JOURNEYS} {conditions}"  # noqa: S608
         # a customer's journeys follow each other, so their touchpoints do
         if self.by_id:
             return f"""
                 select arrayFlatten(arrayMap(j -> j.3, journeys_)) as keys, 0 as tied
                 from (
                     select arraySort(j -> (j.1, j.2), groupArray((started_at, id, its_keys))) as journeys_
-                    from (select customer_id, started_at, id, {keys} as its_keys from journeys {conditions})
+                    from (select customer_id, started_at, id, {keys} as its_keys from {JOURNEYS} {conditions})
                     group by customer_id
                 )"""  # noqa: S608
         # numbers one after the other are grouped in half the time of tuples; few have more journeys than one
@@ -246,7 +247,7 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
                 select groupArrayArray(its_keys) as all_keys, groupArray({begin}) as begins,
                        groupArray(length(its_keys)) as visits, arrayCumSum(visits) as till,
                        arraySort((i, at) -> at, arrayEnumerate(begins), begins) as nth
-                from (select customer_id, {keys} as its_keys from journeys {conditions})
+                from (select customer_id, {keys} as its_keys from {JOURNEYS} {conditions})
                 group by customer_id
             )"""  # noqa: S608
 
@@ -259,7 +260,7 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
                    0 as tied
             from (
                 select {self.per}_id as unit, id, occurred_at, {self._key("occurred_at", binds)} as its_key
-                from touchpoints {conditions}
+                from {TOUCHPOINTS} {conditions}
             )
             group by unit"""  # noqa: S608
 
