@@ -12,7 +12,7 @@ from models.errors import DesirelineError
 KINDS: Mapping[str, str] = {
     "payment_outage": "cards are declined and the payment page shows errors",
     "checkout_bug": "checkouts are begun and end in an error instead of a purchase",
-    "queue_jam": "callers wait for a long time, and most of them hang up",
+    "queue_jam": "callers wait for a long time, and nearly all of them hang up",
 }
 """Every kind of incident, and what customers meet while it lasts."""
 

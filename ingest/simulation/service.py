@@ -160,7 +160,7 @@ def chat(c: Customer, at: int, topic: str) -> Iterator[Happening]:
 
 def _wait_for_agent(world: World, at: int) -> int:
     if world.incident("queue_jam", at):
-        return 3 * MINUTE + world.about(7 * MINUTE)
+        return 10 * MINUTE + world.about(7 * MINUTE)
     return 4 * SECOND + world.about((28 + 14 * world.busy(at)) * SECOND)
 
 
